@@ -17,11 +17,11 @@ use tokio::task::yield_now;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How often to check whether much memory was freed.
+/// The interval between two checks of the freed memory.
 const PERIOD: Duration = Duration::from_secs(2);
-/// How much freed memory starts a collection, in bytes.
+/// The freed memory that starts a collection, in bytes.
 const THRESHOLD: u64 = 8 << 20;
-/// How often each thread then collects, since other threads free its memory later, too.
+/// The number of collections of each thread, since other threads free its memory later, too.
 const ROUNDS: u32 = 3;
 
 /// The number of the current collection.

@@ -17,7 +17,7 @@
 //! * [`activity`][]: the main service: its event, routes and processor
 //! * [`service`][]: the parts of the activity service, put together
 //! * [`store`][]: the store of processed events; knows no Kafka
-//! * [`replay`][]: the command `replay`, which has the topic processed again
+//! * [`replay`][]: the command `replay`, which processes the topic again
 //! * [`transfer`][]: the commands `import` and `export`, events between files and a running service
 //! * [`selftest`][]: the command `selftest`, which tests a running service over HTTP
 //! * [`telemetry`][]: logging

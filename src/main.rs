@@ -76,8 +76,8 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a transfer without a log, and tells all from some by its exit code. A signal ends it at once: what it has noted
-/// and sent is enough to go on.
+/// Runs a transfer without a log. Its exit code tells a complete transfer from a partial one. A signal ends it at once: the
+/// noted and sent part is enough to go on.
 fn transferred(transfer: impl Future<Output = anyhow::Result<transfer::TransferOutcome>>) -> ExitCode {
     let outcome = runtime().map_err(Into::into).and_then(|runtime| {
         let outcome = runtime.block_on(transfer);
@@ -127,7 +127,7 @@ fn run(
     runtime.spawn(allocator::return_memory(threads()));
     let outcome = runtime.block_on(async {
         let listeners = listen(&config.http).await?;
-        // The last part of the stop: the rest has had three quarters of its time.
+        // This is the last part of the stop: the rest has had three quarters of its time.
         let stop_timeout = config.http.stop_timeout / 4;
         let exporting = config.traces.take().map(Exporting::start);
         config.trace_with(exporting.as_ref().map(Exporting::tracer));
@@ -199,7 +199,7 @@ fn migrate(_: Config) -> anyhow::Result<bool> {
     anyhow::bail!("this build has no PostgreSQL: build it with --features postgres")
 }
 
-/// The settings of the event log, which `config` reads where the event log is the service.
+/// The settings of the event log, which `config` reads if the event log is the service.
 #[cfg(feature = "eventlog")]
 fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config> {
     config.eventlog.context("these are not the settings of the event log")

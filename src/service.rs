@@ -36,7 +36,7 @@ pub fn run(
     listeners: Listeners,
     shutdown: Shutdown,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    // In a box it is compiled here, and not once more in each program that runs it.
+    // The box makes the compiler compile it here, and not again in each program that runs it.
     Box::pin(serve(config, listeners, shutdown))
 }
 
@@ -63,7 +63,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         .with_dead_letters(config.dead_letter_topic, config.producer)
         .start(processor);
     let admin = config.dead_letters.admin;
-    // Without ADMIN_TOKEN, clients that have the scope see to them.
+    // Without ADMIN_TOKEN, clients with the scope for it handle dead letters.
     let has_admins = admin.is_some() || config.http.auth.is_on();
     let admin_auth = has_admins.then(|| Arc::new(AdminAuth::new(admin)));
     let admin = admin_auth.clone().map(|admin_auth| {
@@ -119,7 +119,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
             http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown),
             stopping
         );
-        // No request waits for the events that are left.
+        // No request waits for the remaining events.
         if timeout(config.http.stop_timeout / 2, events.close()).await.is_err() {
             log::warn!(
                 "some events of requests that were given up are not written: Kafka did not answer in time"
@@ -136,8 +136,8 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     Ok(())
 }
 
-/// The database that is set, else memory, and how many listings may read it at once: reads of memory take a processor each,
-/// those of a database one of its connections.
+/// The configured database, else memory, and the number of listings that may read it at once: a read of memory takes a
+/// processor, a read of a database one of its connections.
 async fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, ConcurrencyLimit)> {
     #[cfg(feature = "postgres")]
     if let Some(postgres) = &config.postgres {

@@ -12,7 +12,7 @@ use super::{
     },
 };
 
-/// Reads all of them, and the files that they name.
+/// Reads the settings of access, and the files that they name.
 pub(super) fn read(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     service: &Service,
@@ -36,7 +36,7 @@ pub(super) fn read(
         (methods.jwt, JWT_CA.variable, reader.text(&JWT_CA)),
         (methods.api_key || methods.jwt, LIMIT_CLIENT.variable, reader.text(&LIMIT_CLIENT)),
     ];
-    // Without a method nothing is known of what belongs to it.
+    // Without a method it is unknown which settings belong to it.
     if !reader.is_at_fault(AUTH.variable) {
         for (fits, variable, text) in others {
             let rule = format!("has no meaning with {}={}", named.0, named.1);
@@ -98,7 +98,7 @@ fn jwt(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, methods: &s
     Some(JwtConfig { issuer: reader.text(&JWT_ISSUER), audience: audience?, leeway, keys, trust })
 }
 
-/// Whom the issuer's host must prove to be.
+/// The trust in the issuer's host.
 fn trust(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Option<Trust> {
     let ca = reader.value(&JWT_CA);
     #[cfg(feature = "tls")]

@@ -36,7 +36,7 @@ pub(super) fn check_server(config: &Config, reader: &mut SettingsReader<impl Fn(
     );
 }
 
-/// Notes a database that this build can do nothing with.
+/// Reports a database that this build cannot use.
 #[cfg(not(feature = "postgres"))]
 pub(super) fn check_without_postgres(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) {
     for setting in [
@@ -52,7 +52,7 @@ pub(super) fn check_without_postgres(reader: &mut SettingsReader<impl Fn(&str) -
     }
 }
 
-/// Checks that it is clear which Kafka is meant. `of_kafka` is a variable about Kafka that was found.
+/// Checks that the choice of Kafka is clear. `of_kafka` is a variable about Kafka that was found.
 pub(super) fn check_kafka(
     config: &Config,
     service: &Service,

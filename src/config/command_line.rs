@@ -26,7 +26,7 @@ pub enum Service {
     Activity,
     /// Users: registered over REST and published as events.
     Users,
-    /// Orders of users that are known from their events.
+    /// Orders of users, whose events make them known.
     Orders,
     /// The event log, or a task of it.
     EventLog(eventlog::Task),
@@ -40,7 +40,7 @@ pub enum Service {
     Replay(ReplayCommand),
     /// Lists or redrives dead letters.
     DeadLetters(DlqCommand),
-    /// Sees to the file of API keys, and ends.
+    /// Changes or lists the file of API keys, and ends.
     Keys(keys::KeyCommand),
     /// Sends files of events to the running activity service.
     Import(ImportTask),
@@ -82,7 +82,7 @@ impl Service {
         }
     }
 
-    /// Whether it moves events between files and a running service.
+    /// Whether it transfers events between files and a running service.
     pub(super) fn is_transfer(&self) -> bool {
         matches!(self, Self::Import(_) | Self::Export(_))
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 /// The arguments of the container's service. A healthcheck without flags uses them, since an image has one healthcheck for
-/// all services. `first` is the command line of process 1, each argument with a zero byte after it. The result is `None`
-/// where that is not this program (`own`), alone or under an init.
+/// all services. `first` is the command line of process 1, each argument with a zero byte after it. The result is `None` if
+/// that is not this program (`own`), alone or under an init.
 pub fn args_of_service(own: &OsStr, first: &[u8]) -> Option<Vec<OsString>> {
     let name = Path::new(own).file_name()?;
     let args = std::str::from_utf8(first).ok()?.split_terminator('\0');

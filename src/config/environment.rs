@@ -62,7 +62,7 @@ fn environment() -> Environment {
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// The variables of a `.env` file. Of two lines for one variable, the first counts.
+/// The variables of a `.env` file. If two lines set a variable, the first counts.
 pub(super) fn dotenv(text: &str) -> Result<Environment, Exit> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut variables = Environment::new();

@@ -89,7 +89,7 @@ fn dynamodb(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Dyn
     }
 }
 
-/// A text that the event log cannot start without.
+/// A text that the event log needs at its start.
 fn needed(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     setting: &Setting<super::values::Or<super::values::Text>>,

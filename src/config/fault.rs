@@ -8,7 +8,7 @@ use std::{
 
 use super::setting::flag;
 
-/// How much of a faulty value is shown, in characters.
+/// The most characters of a faulty value that are shown.
 const SHOWN: usize = 120;
 
 /// A fault of one setting, or of several together.
@@ -57,7 +57,7 @@ impl Exit {
         ExitCode::from(self.code)
     }
 
-    /// The exit where the settings cannot be read at all.
+    /// The exit for settings that cannot be read at all.
     pub(super) fn unreadable(what: impl fmt::Display) -> Self {
         Self { code: 2, message: format!("highwater: {what}\n") }
     }

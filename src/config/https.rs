@@ -8,7 +8,7 @@ use super::{
     table::{HTTPS_CERTIFICATE, HTTPS_CLIENT_CA, HTTPS_KEY},
 };
 
-/// Reads all of them; `None` where the service speaks HTTP alone.
+/// Reads the settings of HTTPS; `None` if the service speaks HTTP alone.
 pub(super) fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Option<Https> {
     let certificate = reader.value(&HTTPS_CERTIFICATE);
     let key = reader.value(&HTTPS_KEY);
@@ -37,7 +37,8 @@ pub(super) fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>)
     None
 }
 
-/// That the certificate is not valid now, which keeps nothing from starting: clients may be told to trust it all the same.
+/// The remark about a certificate that is not valid now. It does not prevent the start, since clients may trust the
+/// certificate all the same.
 pub(super) fn remark(config: &http::Config) -> Option<Remark> {
     let fault = config.https.as_ref()?.out_of_date()?;
     Some(Remark {

@@ -12,7 +12,7 @@ const ADD: &str = "add";
 const LIST: &str = "list";
 const REVOKE: &str = "revoke";
 
-/// The longest time that a key can be valid, where it is not for ever.
+/// The longest validity of a key that expires.
 const LONGEST: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
 
 pub(super) fn command() -> Command {

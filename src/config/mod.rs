@@ -63,7 +63,7 @@ pub struct Invocation {
 /// The settings of a process, each within its bounds and consistent with the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The Kafka cluster. `brokers` is empty until the embedded broker has started, where that is used.
+    /// The Kafka cluster. `brokers` is empty until the embedded broker has started, if that is used.
     pub kafka: ClusterConfig,
     /// Whether Kafka is the embedded broker, as without KAFKA_BROKERS.
     pub embedded: bool,
@@ -79,7 +79,7 @@ pub struct Config {
     pub http: http::Config,
     /// The store of events in memory.
     pub store: stores::Config,
-    /// How long an event stays in the store, whichever that is; `None` sets no bound.
+    /// The time for which an event stays in either store; `None` sets no bound.
     pub store_retention: Option<Duration>,
     /// The database of events, in place of memory.
     #[cfg(feature = "postgres")]
@@ -90,7 +90,7 @@ pub struct Config {
     pub activity: activity::Config,
     /// The state of users and orders.
     pub state: StateConfig,
-    /// The event log, where that is the service.
+    /// The event log, if that is the service.
     pub eventlog: Option<highwater_eventlog::Config>,
     /// The file of API keys, for `highwater keys`.
     pub api_keys_file: Option<PathBuf>,
@@ -98,20 +98,20 @@ pub struct Config {
     pub selftest_token: Option<Secret>,
     /// The credential of `import` and `export`.
     pub transfer_token: Option<Secret>,
-    /// Where the spans of traces go; `None` has none made.
+    /// The destination of the spans of traces; `None` makes no spans.
     pub traces: Option<TraceConfig>,
     /// Logging.
     pub log: telemetry::Config,
-    /// How long a stopping service keeps serving while it is not ready.
+    /// The time for which a stopping service keeps serving while it is not ready.
     pub drain_delay: Duration,
-    /// How long a graceful stop may take, `drain_delay` included.
+    /// The longest time of a graceful stop, `drain_delay` included.
     pub shutdown_timeout: Duration,
     /// Remarks about the variables, to be logged once logging has started.
     pub remarks: Vec<Remark>,
 }
 
 impl Config {
-    /// Has the spans of all that is served made by that tracer.
+    /// Makes this tracer trace all requests and records.
     pub fn trace_with(&mut self, tracer: Option<Tracer>) {
         if let Some(eventlog) = &mut self.eventlog {
             eventlog.http.tracer.clone_from(&tracer);
@@ -165,13 +165,13 @@ pub fn settings() -> impl Iterator<Item = Description> {
     table::ALL.iter().map(|setting| setting.describe())
 }
 
-/// Reads a configuration. A flag overrides the environment, the environment the text of a `.env` file, and that the
+/// Reads a configuration. A flag overrides the environment, which overrides the text of a `.env` file, which overrides the
 /// default. An empty variable counts as unset, an empty flag as the default. Variables that Kubernetes makes of Services'
 /// names are ignored, and settings that the service does not read are not checked.
 ///
 /// # Errors
 ///
-/// The help or the version where they were asked for; else all faults, by variable.
+/// The help or the version if asked for; else all faults, by variable.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: &Environment,
@@ -205,7 +205,7 @@ pub fn parse(
     Ok(Invocation { service, config })
 }
 
-/// The variables that have a value, of the environment or else of the file, and remarks about them.
+/// The variables with a value, of the environment or else of the file, and remarks about them.
 fn given<'a>(
     environment: &'a Environment,
     file: &'a Environment,
@@ -273,7 +273,7 @@ fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &
         cors: cors(reader, service),
         auth: auth::read(reader, service, admin.is_some()),
         tracer: None,
-        // Half of the time that the drain leaves, so that the rest of the stop has time, too.
+        // Half of the time after the drain, so that the rest of the stop has time, too.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
     let activity = activity::Config {
@@ -363,7 +363,7 @@ fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &
     }
 }
 
-/// The CORS settings of the service, where pages of other sites may call it.
+/// The CORS settings of the service, if pages of other sites may call it.
 fn cors(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
     let (all, of_event_log) =
         (reader.value(&table::CORS_ORIGINS), reader.value(&table::EVENTLOG_CORS_ORIGINS));

@@ -37,8 +37,8 @@ impl<F: Fn(&str) -> Option<String>> SettingsReader<F> {
         }
     }
 
-    /// Reports a fault of settings that are each within bounds and contradict each other. Nothing is reported where one of
-    /// them is faulty already, since its value is not what the user wrote, nor where the service reads none of them.
+    /// Reports a fault of settings that are each within bounds and contradict each other. Nothing is reported if one of them
+    /// is faulty already, since its value is not the user's, or if the service reads none of them.
     pub(super) fn require(&mut self, holds: bool, settings: &[(&'static str, String)], rule: &str) {
         let is_read = settings.iter().any(|(variable, _)| self.service.reads(variable));
         if !holds && is_read && !settings.iter().any(|(variable, _)| self.is_at_fault(variable)) {
@@ -51,7 +51,7 @@ impl<F: Fn(&str) -> Option<String>> SettingsReader<F> {
         self.faults.iter().flat_map(|fault| &fault.settings).any(|(name, _)| *name == variable)
     }
 
-    /// The setting's text, trimmed; the default where it is empty.
+    /// The setting's text, trimmed; the default if it is empty.
     pub(super) fn text<V>(&self, setting: &Setting<V>) -> String {
         let given = (self.given)(setting.variable).map(|text| text.trim().to_owned());
         given.filter(|text| !text.is_empty()).unwrap_or_else(|| setting.default.to_owned())

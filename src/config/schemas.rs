@@ -7,7 +7,7 @@ use super::{
 };
 use crate::activity::Schemas;
 
-/// Reads them, for the service that they are of; `None` where no payload is judged.
+/// Reads the schemas, for the service that uses them; `None` if no payload is judged.
 pub(super) fn read(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     service: &Service,

@@ -25,7 +25,7 @@ pub(super) fn first_line(
     read.ok()
 }
 
-/// The admin token, of ADMIN_TOKEN or of the file ADMIN_TOKEN_FILE.
+/// The admin token, from ADMIN_TOKEN or the file ADMIN_TOKEN_FILE.
 pub(super) fn admin(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Option<BearerToken> {
     let given = reader.value(&ADMIN_TOKEN);
     let Some(path) = reader.value(&ADMIN_TOKEN_FILE) else { return given };
@@ -37,7 +37,7 @@ pub(super) fn admin(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>
     bearer
 }
 
-/// A password, of its variable or of its file.
+/// A password, from its variable or its file.
 pub(super) fn of(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     variable: &Setting<Or<Password>>,
@@ -55,7 +55,7 @@ pub(super) fn of(
     Some(Secret::new(text))
 }
 
-/// As [`of`], and a file is read again when it changes.
+/// As [`of`], but a file is read again when it changes.
 pub(super) fn renewed(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     variable: &Setting<Or<Password>>,
@@ -70,7 +70,7 @@ pub(super) fn renewed(
         Ok(credential) => Some(credential),
         Err(fault) => {
             reader.require(false, &[file], &fault);
-            // Nothing more is to be said of it.
+            // The fault is reported already.
             Some(Credential::new(Secret::new("")))
         }
     }

@@ -190,7 +190,7 @@ fn needed(
     reader.require(is_given, &[(variable, String::new())], &format!("must be set for {what}"));
 }
 
-/// Whom the host of a URL must prove to be: of which setting the URL is, and which names its authorities.
+/// The trust in the host of a URL. The arguments are the URL's setting and the setting of its authorities.
 pub(super) fn trust(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     url: &Url,

@@ -2,7 +2,7 @@
 
 use super::values::Values;
 
-/// A setting, whose values are of the kind `V`.
+/// A setting with values of the kind `V`.
 pub(super) struct Setting<V> {
     pub(super) variable: &'static str,
     pub(super) group: &'static str,
@@ -18,9 +18,9 @@ pub struct Description {
     pub variable: &'static str,
     /// The command-line flag, without its dashes.
     pub flag: String,
-    /// The heading that the setting is under. Settings of one group follow each other.
+    /// The heading of the setting. Settings of one group follow each other.
     pub group: &'static str,
-    /// The value that an absent or empty one stands for; empty where the sentence tells.
+    /// The meaning of an absent or empty value; empty if the sentence tells it.
     pub default: &'static str,
     /// The allowed values, in words.
     pub allowed: String,

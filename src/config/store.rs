@@ -12,7 +12,7 @@ use super::{
 };
 use crate::store::{PostgresConfig, PostgresUrl};
 
-/// Reads all of them; `None` where events are kept in memory.
+/// Reads the settings of the store; `None` if events are kept in memory.
 pub(super) fn read(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     topic: &str,

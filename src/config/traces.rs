@@ -22,7 +22,8 @@ use super::{
 /// The path of spans below a collector's URL.
 const PATH: &str = "/v1/traces";
 
-/// Reads them; `None` where no spans are to be sent. Then the others are not looked at: they may be there for other programs.
+/// Reads the settings of traces; `None` if no spans are sent. Then the others are not checked, since they may be for other
+/// programs.
 pub(super) fn read(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     service: &Service,
@@ -58,12 +59,12 @@ pub(super) fn read(
         reader.value(&OTEL_EXPORTER_OTLP_PROTOCOL);
     }
     let trust = match reader.text(&OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE).as_str() {
-        // The one for all signals may be for others than spans.
+        // The endpoint for all signals may be for others than spans.
         "" if !endpoint.is_https() => None,
         "" => security::trust(reader, &endpoint, given, &OTEL_EXPORTER_OTLP_CERTIFICATE),
         _ => security::trust(reader, &endpoint, given, &OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE),
     };
-    // OTEL_SERVICE_NAME counts before the attribute.
+    // OTEL_SERVICE_NAME overrides the attribute.
     let attribute = resource.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
     let name = match service {
         Service::Users => "highwater-users",

@@ -6,8 +6,8 @@ use super::table::ALL;
 /// (`HTTP_PROXY`).
 const SHARED: [&str; 5] = ["AWS", "HTTP", "HTTPS", "OTEL", "RUST"];
 
-/// The setting that is probably meant, for a variable that is none: one in lower case, one with up to two other letters,
-/// or one with the same first word.
+/// The setting that an unknown variable probably means: one in lower case, one with up to two other letters, or one with the
+/// same first word.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let (nearest, changes) = nearest_of_all(name)?;
     let is_meant = is_nearly(nearest, changes) || begins_as_ours(name);

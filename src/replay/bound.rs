@@ -1,4 +1,4 @@
-//! A place in each partition of a topic, as it is named on the command line.
+//! A place in each partition of a topic, as the command line names it.
 
 use std::{collections::BTreeMap, ops::Range, str::FromStr};
 
@@ -12,15 +12,15 @@ use highwater_web::timestamp;
 pub enum Bound {
     /// The oldest record.
     Earliest,
-    /// The first record of that time or later.
+    /// The first record of this time or later.
     Time(DateTime<Utc>),
     /// These offsets by partition; other partitions are left out.
     Offsets(BTreeMap<i32, i64>),
 }
 
 impl Bound {
-    /// The offset in one partition, whose log has that range; `None` where the partition is left out. A time that no
-    /// record has reached yet is the log's end.
+    /// The offset in one partition, whose log has that range; `None` if the partition is left out. A time that no record has
+    /// reached yet is the log's end.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Bound {
         }
     }
 
-    /// The partitions that it names.
+    /// The partitions that the bound names.
     pub(super) fn partitions(&self) -> impl Iterator<Item = i32> {
         let named = if let Self::Offsets(offsets) = self { Some(offsets) } else { None };
         named.into_iter().flat_map(|offsets| offsets.keys().copied())

@@ -1,4 +1,4 @@
-//! Another schema is filled from the topic while one serves, and then may take its place.
+//! Fills another schema from the topic while one serves, and then may put it in its place.
 
 use std::{
     collections::BTreeMap,
@@ -23,16 +23,16 @@ use crate::{
     store::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, StoreError, Swapped},
 };
 
-/// How long errors are retried without any progress.
+/// The longest time for which errors are retried without any progress.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How few records may be left for a swap, which holds writers up until they are read.
+/// The most records that may be left for a swap, which holds writers up until they are read.
 const FEW: u64 = 2_000;
-/// How often a swap is begun, while its last records take too long.
+/// The most attempts at a swap whose last records take too long.
 const ATTEMPTS: usize = 5;
 
 type Offsets = BTreeMap<i32, i64>;
 
-/// Fills the target up to where the serving schema stands, and exchanges both where that is asked for.
+/// Fills the target up to the position of the serving schema, and exchanges both if asked for.
 pub(super) async fn run(
     topic: &TopicLog,
     config: &Config,
@@ -73,7 +73,7 @@ pub(super) async fn run(
     }
     let Some(allows_loss) = swap else { return Ok(true) };
     for attempt in 1.. {
-        // Its error says nothing about the database alone.
+        // An error here says nothing about the database alone.
         let catch_up = async |goals: Offsets| {
             filler.fill(&goals).await.map_err(|error| StoreError(format!("{error:#}")))
         };
@@ -100,7 +100,7 @@ pub(super) async fn run(
     Ok(true)
 }
 
-/// Where the target is.
+/// The database and schema of the target.
 fn target(serving: &PostgresConfig, into: Target, swaps: bool) -> anyhow::Result<PostgresConfig> {
     let filled = PostgresConfig { retention: None, migrate: true, ..serving.clone() };
     match into {
@@ -118,7 +118,7 @@ fn target(serving: &PostgresConfig, into: Target, swaps: bool) -> anyhow::Result
     }
 }
 
-/// Tells what would be read into an empty schema.
+/// Reports the records that would be read into an empty schema.
 async fn tell(topic: &TopicLog, goals: &Offsets, out: &mut (dyn Write + Send)) -> anyhow::Result<bool> {
     let plan = super::plan::Plan::draw(topic, goals, &super::Bound::Earliest, None).await?;
     write!(out, "{plan}")?;
@@ -134,12 +134,12 @@ struct Filler<'a> {
 }
 
 impl Filler<'_> {
-    /// How many records were read so far.
+    /// The number of records that were read so far.
     fn read(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
     }
 
-    /// Reads each partition up to that offset. Records that are there already are not read again.
+    /// Reads each partition up to that offset. Existing records are not read again.
     async fn fill(&self, goals: &Offsets) -> anyhow::Result<()> {
         let partitions = stream::iter(goals).map(|(partition, goal)| self.fill_patiently(*partition, *goal));
         partitions.buffer_unordered(self.at_once).try_collect().await

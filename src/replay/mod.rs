@@ -1,12 +1,12 @@
-//! The command `replay`: it has the topic processed again, or fills another schema from it that takes the place of the
-//! one that serves.
+//! The command `replay`: it processes the topic again, or fills another schema from it, which takes the place of the serving
+//! one.
 //!
 //! ```text
 //! replay --from … --to …    plan: a stretch a partition ─▶ positions (database, then group) back
 //! replay --into SCHEMA      read the topic up to where the serving schema stands ─▶ --swap: exchange both names
 //! ```
 //!
-//! Neither stores an event twice: the ids decide.
+//! Neither stores an event twice, since the ids decide.
 
 mod bound;
 #[cfg(feature = "postgres")]
@@ -28,7 +28,7 @@ pub use bound::Bound;
 use crate::store::PostgresConfig;
 use topic_log::TopicLog;
 
-/// The settings of a replay: those of the service whose topic it is.
+/// The settings of a replay, which are those of the service of the topic.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The cluster. Without brokers a replay is refused.
@@ -39,7 +39,7 @@ pub struct Config {
     pub group_id: String,
     /// The most bytes of one fetch.
     pub fetch_max_bytes: i32,
-    /// The database of events; `None` where the store is in memory.
+    /// The database of events; `None` if the store is in memory.
     #[cfg(feature = "postgres")]
     pub postgres: Option<PostgresConfig>,
 }
@@ -47,23 +47,23 @@ pub struct Config {
 /// The records to process again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayCommand {
-    /// A stretch of the topic, into the store that serves.
+    /// A stretch of the topic, into the serving store.
     Rewind {
-        /// Its first record of each partition.
+        /// The first record of the stretch in each partition.
         from: Bound,
-        /// The record after its last; without one, the last that was processed.
+        /// The record after the stretch; without it, the stretch ends at the last processed record.
         to: Option<Bound>,
-        /// Whether it is only told what would be done.
+        /// Whether the plan is only shown.
         dry_run: bool,
     },
     /// All of the topic, into another schema.
     Fill {
-        /// Where that is.
+        /// The store to fill.
         into: Target,
-        /// Whether it then takes the place of the one that serves: `Some` with whether events that the topic no longer has
-        /// may go.
+        /// `Some` if the filled schema then takes the place of the serving one; its value says whether events that the topic
+        /// no longer has may be lost.
         swap: Option<bool>,
-        /// Whether it is only told what would be done.
+        /// Whether the plan is only shown.
         dry_run: bool,
     },
 }
@@ -71,14 +71,14 @@ pub enum ReplayCommand {
 /// The store to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A schema of that name in the database that serves.
+    /// A schema with that name in the serving database.
     Schema(String),
-    /// The schema STORE_SCHEMA of the database at that URL, which may have a password.
+    /// The schema STORE_SCHEMA of the database at that URL, which may contain a password.
     Url(highwater_kafka::security::Secret),
 }
 
-/// Runs the command and reports its progress. Returns whether all was done. A stop ends it early, and keeps the work that
-/// is done.
+/// Runs the command and reports its progress. Returns whether all was done. A stop ends it early, and keeps the finished
+/// work.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub fn run<'a>(
     shutdown: &'a Shutdown,
     out: &'a mut (dyn Write + Send),
 ) -> LocalBoxFuture<'a, anyhow::Result<bool>> {
-    // In a box it is compiled here, and not once more in each program that runs it.
+    // The box makes the compiler compile it here, and not again in each program that runs it.
     Box::pin(replay(command, config, shutdown, out))
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Stretch {
     pub(super) from: i64,
     /// The offset after the last.
     pub(super) to: i64,
-    /// The offset of the record that is to be processed next, now.
+    /// The current position: that of the next record to be processed.
     #[cfg(feature = "postgres")]
     pub(super) stands: LogPosition,
     pub(super) log: Log,
@@ -69,7 +69,7 @@ impl Plan {
         Ok(Self(stretches))
     }
 
-    /// Where each partition is to go on.
+    /// The offset at which each partition is to go on.
     pub(super) fn starts(&self) -> BTreeMap<i32, i64> {
         self.0.iter().map(|stretch| (stretch.partition, stretch.from)).collect()
     }
@@ -82,14 +82,14 @@ impl Stretch {
         self.to < self.stands.offset
     }
 
-    /// Fails where the topic was made again since.
+    /// Fails if the topic was made again since.
     pub(super) async fn check_topic(&mut self) -> anyhow::Result<()> {
         self.reader.range().await?;
         Ok(())
     }
 }
 
-/// A table: a line a partition, and one for all.
+/// A table: a line for each partition, and one for all.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>9}  {:>12}  {:>12}  {:>12}", "partition", "from", "to", "records")?;

@@ -1,4 +1,4 @@
-//! Positions are moved back, so that the service processes a stretch of the topic again.
+//! Moves positions back, so that the service processes a stretch of the topic again.
 
 #[cfg(feature = "postgres")]
 use std::time::Duration;
@@ -14,12 +14,12 @@ use super::{Bound, Config, TopicLog, plan::Plan};
 #[cfg(feature = "postgres")]
 use crate::store::{EventStore as _, PostgresStore, Start};
 
-/// How often it is looked whether the service has come to the end of a stretch.
+/// The interval between two checks whether the service has reached the end of a stretch.
 #[cfg(feature = "postgres")]
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Moves positions back to `from`. Where the stretch ends early, waits until the service has come there, and has it go on
-/// where it was.
+/// Moves positions back to `from`. If the stretch ends early, waits until the service has reached its end, and then moves
+/// the position to where it was.
 pub(super) async fn run(
     topic: &TopicLog,
     config: &Config,
@@ -96,8 +96,8 @@ impl Group<'_> {
     }
 }
 
-/// Moves the position of a partition to the stretch's beginning. The claim of the instance that processes it becomes invalid, so that instance asks
-/// where to go on.
+/// Moves the position of a partition back to the stretch's beginning. The claim of the instance that processes it becomes
+/// invalid, so that instance asks for the position again.
 #[cfg(feature = "postgres")]
 async fn move_back(store: &PostgresStore, stretch: &mut Stretch) -> anyhow::Result<()> {
     stretch.check_topic().await?;
@@ -115,7 +115,7 @@ async fn move_back(store: &PostgresStore, stretch: &mut Stretch) -> anyhow::Resu
     Ok(())
 }
 
-/// Waits until each partition is processed up to the stretch's end, and moves it to where it was.
+/// Waits until each partition is processed up to the stretch's end, and moves its position to where it was.
 #[cfg(feature = "postgres")]
 async fn go_on(
     store: &PostgresStore,
@@ -149,7 +149,7 @@ async fn go_on(
                     "partition {partition} is processed up to {}, and goes on at {}",
                     reached.offset, stands.offset
                 )?,
-                // Claimed in between: once more.
+                // It was claimed in between: try once more.
                 Err(_) => early.push(stretch),
             }
         }

@@ -1,4 +1,4 @@
-//! The topic of the service, read beside the group.
+//! Reads the topic of the service beside its group.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use highwater_kafka::{Cluster, Reader, describe, exists};
 
 use super::Config;
 
-/// The topic, and the way to it.
+/// The topic, and the cluster that it is on.
 #[derive(Debug)]
 pub(super) struct TopicLog {
     pub(super) cluster: Arc<Cluster>,

@@ -12,9 +12,9 @@ use highwater_web::{
 };
 use serde_json::Value;
 
-/// How long an answer may take: longer than the `?wait=` of the checks and the default PRODUCE_TIMEOUT.
+/// The longest wait for an answer: longer than the `?wait=` of the checks and the default PRODUCE_TIMEOUT.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How much of a wrong answer is shown, in characters.
+/// The most characters of a wrong answer that are shown.
 const SHOWN: usize = 300;
 
 /// A service under test, reached over HTTP.
@@ -67,7 +67,7 @@ impl Service {
         }
     }
 
-    /// Sends a request that must be refused with a problem of this status (RFC 9457), about this field if one is given.
+    /// Sends a request that must be refused with a problem of this status (RFC 9457), about this field if there is one.
     pub(super) async fn refuses(
         &self,
         request: &Request,

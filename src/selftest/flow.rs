@@ -15,7 +15,7 @@ use super::{
 };
 use crate::config::Config;
 
-/// How long the second service may take to get its partitions, or a dead letter to arrive.
+/// The longest wait for the second service's partitions, or for a dead letter.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Values that are not events, with descriptions.
 const MALFORMED: [(&str, Option<&str>); 3] = [

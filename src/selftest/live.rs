@@ -1,4 +1,4 @@
-//! Checks of the running service: health, bad requests, listings. Nothing of it is stored.
+//! Checks of the running service: health, bad requests, listings. They store nothing.
 
 use anyhow::ensure;
 use highwater_web::http::{Https, NDJSON, client::Request};
@@ -117,7 +117,7 @@ fn refused_events(route: &'static str, config: &Config, user: &str) -> Vec<Refus
     let generates = route == "/events/generate";
     let payload = if generates { "payload" } else { "metadata" };
     let good = json!({"userId": user, "eventType": config.activity.event_types.first(), payload: {}});
-    // A valid event but for one field.
+    // A valid event except for one field.
     let but = |what: &'static str, field: &'static str, value: Value| {
         let mut event = good.clone();
         event[field] = value;

@@ -1,8 +1,8 @@
 //! The command `selftest`: a test of a running service over HTTP, for an image that contains no other program.
 //!
-//! It asks the running service only what leaves no trace: its health, bad requests, listings. For everything that writes,
-//! it starts a second service of the same code and settings inside this process. That one has topics and groups of its
-//! own, which are deleted afterwards.
+//! The running service gets only requests that leave no trace: for its health, bad requests, listings. For everything that
+//! writes, the command starts a second service of the same code and settings inside this process. That one has topics and
+//! groups of its own, which are deleted afterwards.
 
 mod checks;
 mod flow;
@@ -27,7 +27,7 @@ pub fn run<'a>(
     shutdown: &'a Shutdown,
     out: &'a mut (dyn Write + Send),
 ) -> BoxFuture<'a, bool> {
-    // In a box it is compiled here, and not once more in each program that runs it.
+    // The box makes the compiler compile it here, and not again in each program that runs it.
     Box::pin(check(config, shutdown, out))
 }
 

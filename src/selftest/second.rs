@@ -19,7 +19,7 @@ use crate::{config::Config, service, store::ActivityEvent};
 const RETENTION: Duration = Duration::from_secs(60 * 60);
 /// Longer than a selftest takes. A metadata request for a topic that is being deleted would create it again.
 const NEVER: Duration = Duration::from_secs(60 * 60);
-/// How long a group may take to become empty, beyond the session of a member whose LeaveGroup was lost.
+/// The longest wait for a group to become empty, beyond the session of a member whose LeaveGroup was lost.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A bound of the store that holds all events of a selftest in any one partition.
 const STORE_MAX_EVENTS: u64 = 1_000_000;
@@ -46,7 +46,7 @@ impl Second {
         #[cfg(feature = "embedded-broker")]
         let _broker = crate::embedded::start(&mut config.kafka).await?;
         config.embedded = false;
-        // Over loopback, and for itself alone: it need not know its clients.
+        // The service is reached over loopback, by this process alone: it need not authenticate its clients.
         config.http.https = None;
         config.topic.name = name.to_owned();
         config.topic.retention = Some(RETENTION);

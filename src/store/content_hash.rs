@@ -1,4 +1,4 @@
-//! A hash of an event's content. Two events of one id must agree in it.
+//! A hash of an event's content, in which two events with one id must agree.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use super::ActivityEvent;
 /// A hash of an event's user, type and payload: the first 128 bits of SHA-256 over a canonical form. The timestamp does
 /// not count, since a repeated POST gets a new one.
 ///
-/// The canonical form ignores blanks, the order of an object's keys and how a string is escaped. Numbers count as they
-/// are written: `1.0` is not `1`. A key that occurs twice counts twice, in the order given.
+/// The canonical form ignores blanks, the order of an object's keys and the escapes in a string. Numbers count as they are
+/// written: `1.0` is not `1`. A key that occurs twice counts twice, in the order given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentHash(u128);
 

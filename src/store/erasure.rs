@@ -1,8 +1,8 @@
-//! Erasures: a user's events leave for good, and none of them is stored again.
+//! Erasures: a user's events are deleted for good, and none of them is stored again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A user's events of one partition that are to leave: those of the records before an offset.
+/// A user's events of one partition that are to be deleted: those of the records before an offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erasure {
     /// The user.
@@ -14,13 +14,13 @@ pub struct Erasure {
 /// Counts of erasures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErasureCounts {
-    /// Erasures, one for each partition.
+    /// The number of erasures, one for each partition.
     pub erasures: u64,
-    /// Events.
+    /// The number of erased events.
     pub events: u64,
 }
 
-/// Counts what is erased.
+/// Counts erasures and erased events.
 #[derive(Debug, Default)]
 pub(super) struct ErasureCounter {
     erasures: AtomicU64,

@@ -131,7 +131,7 @@ impl ActivityEvent {
         Some(Self { id, json: json.into(), user_id_len, event_type_len })
     }
 
-    /// The user as [`user_key`] has it.
+    /// The user in the form of [`user_key`].
     #[cfg(feature = "postgres")]
     pub(super) fn user_key(&self) -> &[u8] {
         let json = self.user_id_json();
@@ -156,8 +156,8 @@ impl ActivityEvent {
     }
 }
 
-/// A user as it is compared in PostgreSQL: as JSON escapes it, without quotes. Unlike the user itself, it has no character
-/// that PostgreSQL's text lacks.
+/// A user in the form that PostgreSQL compares: as JSON escapes it, without quotes. Unlike the user itself, it has no
+/// character that PostgreSQL's text lacks.
 #[cfg(feature = "postgres")]
 pub(super) fn user_key(user_id: &str) -> String {
     let mut json = Vec::with_capacity(user_id.len() + 2);
@@ -165,18 +165,18 @@ pub(super) fn user_key(user_id: &str) -> String {
     String::from_utf8_lossy(&json[1..json.len() - 1]).into_owned()
 }
 
-/// A type as it is compared in PostgreSQL: in lower case, and as [`user_key`].
+/// A type in the form that PostgreSQL compares: in lower case, and escaped as by [`user_key`].
 #[cfg(feature = "postgres")]
 pub(super) fn type_key(event_type: &str) -> String {
     user_key(&event_type.to_lowercase())
 }
 
-/// A user as the events' JSON has it: the same serializer writes both.
+/// A user in the form of the events' JSON: the same serializer writes both.
 pub(super) fn user_json(user_id: &str) -> Vec<u8> {
     serde_json::to_vec(user_id).unwrap_or_default()
 }
 
-/// The length of the JSON string that this begins with, its quotes included.
+/// The length of the JSON string at the beginning, its quotes included.
 #[cfg(feature = "postgres")]
 fn string_len(json: &[u8]) -> Option<usize> {
     let mut bytes = json.strip_prefix(b"\"")?.iter().enumerate();

@@ -32,15 +32,15 @@ pub use stored_event::{EventRecord, StoredEvent};
 /// A store that admits each `eventId` once.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
-    /// Whether the store keeps the partition's position, and where it is. Claims the partition: what another process
-    /// that claimed it before still writes is refused from now on. To be called when the partition is taken up, and after
-    /// each error of [`admit`](EventStore::admit), since a batch may be stored although its answer was lost.
+    /// Whether the store keeps the partition's position, and the position. Claims the partition: later writes of the process
+    /// that claimed it before are refused. The caller takes the partition up when it gets it, and again after each error of
+    /// [`admit`](EventStore::admit), since a batch may be stored although its answer was lost.
     async fn take_up(&self, _partition: i32, _log: &Log) -> Result<Start, StoreError> {
         Ok(Start::NotKept)
     }
 
-    /// Whether the claim of [`take_up`](EventStore::take_up) is the newest and the position is where it was left, as far as
-    /// is known: then it need not be taken up again.
+    /// Whether the claim of [`take_up`](EventStore::take_up) is the newest and the position has not moved, as far as is
+    /// known: then the partition need not be taken up again.
     fn is_claimed(&self, _partition: i32) -> bool {
         true
     }
@@ -50,7 +50,7 @@ pub trait EventStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Everything below this place is done, though nothing of it may be stored.
+    /// Everything below this place is done, though none of it may be stored.
     async fn advance(&self, _partition: i32, _next: LogPosition) -> Result<(), StoreError> {
         Ok(())
     }
@@ -60,7 +60,7 @@ pub trait EventStore: Send + Sync + 'static {
         false
     }
 
-    /// Why the store cannot be used now.
+    /// The reason why the store cannot be used now.
     fn error(&self) -> Option<String> {
         None
     }
@@ -79,13 +79,13 @@ pub trait EventStore: Send + Sync + 'static {
         next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError>;
 
-    /// Conflicts of batches that were stored before it was known what their copies are of, as far as
-    /// [`take_up`](EventStore::take_up) has found them: each once, the offset with the event that was stored first.
+    /// Conflicts of stored batches whose copies could not be compared then, as far as [`take_up`](EventStore::take_up) has
+    /// found them. Each comes once: the offset, with the event that was stored first.
     fn late_conflicts(&self, _partition: i32) -> Vec<(i64, Arc<StoredEvent>)> {
         Vec::new()
     }
 
-    /// Changes whenever this process has admitted events. Of what other processes admit to the same store it says nothing.
+    /// Changes whenever this process has admitted events. It says nothing of other processes that admit to the same store.
     fn admissions(&self) -> watch::Receiver<()>;
 
     /// Erases the events of a user that the partition had before the erasure. Their ids stay known: a copy is a duplicate.
@@ -97,7 +97,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// The store is unavailable. Some of the events may be erased; it is safe to erase them again.
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError>;
 
-    /// The offset below which a record of the partition may be of an erased user; all others need not be asked for by
+    /// The offset below which a record of the partition may be of an erased user. Later records need no call of
     /// [`is_erased`](EventStore::is_erased).
     fn erased_below(&self, partition: i32) -> i64;
 
@@ -107,8 +107,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// The counts of erasures by this process.
     fn erasures(&self) -> ErasureCounts;
 
-    /// The offset below which each partition's records are processed, by whatever instance; `None` where the store does not
-    /// keep positions.
+    /// The offset below which each partition's records are processed, by any instance; `None` if the store does not keep
+    /// positions.
     async fn next_offsets(&self) -> Result<Option<BTreeMap<i32, i64>>, StoreError> {
         Ok(None)
     }
@@ -131,18 +131,18 @@ pub trait EventStore: Send + Sync + 'static {
     /// Divides the store's bounds evenly among this many partitions. Events beyond a smaller bound leave at once.
     async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError>;
 
-    /// Counters of the store; `None` where they would be costly.
+    /// Counters of the store; `None` if they would be costly.
     fn stats(&self) -> Option<Stats> {
         None
     }
 
-    /// How many events this process has deleted since they were older than the retention; `None` where the store has no
-    /// retention.
+    /// The number of events that this process has deleted since they were older than the retention; `None` if the store has
+    /// no retention.
     fn expired(&self) -> Option<u64> {
         None
     }
 
-    /// The timestamp of the event that leaves next, in milliseconds since 1970; `None` where it is not known.
+    /// The timestamp of the event that leaves next, in milliseconds since 1970; `None` if it is not known.
     fn oldest_millis(&self) -> Option<i64> {
         None
     }
@@ -150,8 +150,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// The most events that one partition may hold.
     fn max_events_per_partition(&self) -> u64;
 
-    /// The offset from which the log can restore what the store holds of this partition; `None` where the store
-    /// needs no restoring or holds nothing.
+    /// The offset from which the log can restore the store's events of this partition; `None` if the store needs no
+    /// restoring or holds nothing.
     fn held_from(&self, _partition: i32) -> Option<i64> {
         None
     }
@@ -176,19 +176,19 @@ fn retention_interval(retention: Duration) -> Interval {
 /// A partition of the log, when it is taken up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// The topic's id, which tells it from one that had the same name before. `None` where it is not known.
+    /// The topic's id, which tells it from an earlier one with the same name. `None` if it is not known.
     pub topic_id: Option<Uuid>,
     /// The offsets that the log has.
     pub offsets: Range<i64>,
 }
 
-/// The next record of a partition, and the leader epoch of the record before it: it tells whether the log still has what was
-/// read (KIP-320).
+/// The next record of a partition, and the leader epoch of the record before it. The epoch tells whether the log still has
+/// the records that were read (KIP-320).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogPosition {
     /// The offset of the next record.
     pub offset: i64,
-    /// The leader epoch of the record before it; `None` where it is not known.
+    /// The leader epoch of the record before it; `None` if it is not known.
     pub leader_epoch: Option<i32>,
 }
 
@@ -199,7 +199,7 @@ impl From<i64> for LogPosition {
     }
 }
 
-/// Where the processing of a partition starts.
+/// The start of a partition's processing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// The store keeps no positions.

@@ -22,7 +22,7 @@ pub struct EventQuery {
 }
 
 impl EventQuery {
-    /// The times that are asked for, in milliseconds since 1970.
+    /// The requested times, in milliseconds since 1970.
     pub(super) fn millis(&self) -> Range<i64> {
         let from = self.from.map_or(i64::MIN, |from| from.timestamp_millis());
         let to = self.to.map_or(i64::MAX, |to| to.timestamp_millis());
@@ -30,7 +30,7 @@ impl EventQuery {
     }
 }
 
-/// A query in the form in which it is compared with an event.
+/// A query in the form that events are compared with.
 #[derive(Debug)]
 pub struct Criteria {
     /// The userId as a JSON string.
@@ -80,7 +80,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The part of a partition that is left when `next` is the next event.
+    /// The rest of a partition when `next` is the next event.
     pub(super) fn rest(self, next: i64, within: Range<i64>) -> Range<i64> {
         match self {
             Self::Forward => next..within.end,
@@ -88,7 +88,7 @@ impl Direction {
         }
     }
 
-    /// The part of a partition that is left when nothing is: it says where the partition was read to.
+    /// The rest of a partition when nothing is left: an empty range at the place to which the partition was read.
     pub(super) fn nothing(self, within: Range<i64>) -> Range<i64> {
         match self {
             Self::Forward => within.end..within.end,
@@ -102,11 +102,11 @@ impl Direction {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SequenceNumber(pub u64);
 
-/// A boundary in the order of events: in each partition, everything below this position is before it. Of partitions that it
-/// does not name it says nothing.
+/// A boundary in the order of events: in each partition, everything below this position is before it. It says nothing of
+/// partitions that it does not name.
 ///
-/// An event's position is its record's offset, as long as the topic is not made anew or cut; then positions go on above those
-/// that were given, so that an event never comes to stand before a boundary that was drawn earlier.
+/// An event's position is its record's offset, as long as the topic is not made anew or cut; then positions go on above the
+/// given ones, so that an event never comes before an earlier boundary.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Positions(pub BTreeMap<i32, i64>);
 
@@ -115,7 +115,8 @@ pub struct Positions(pub BTreeMap<i32, i64>);
 pub struct Span(pub BTreeMap<i32, Range<i64>>);
 
 impl Span {
-    /// The events before `end`; of these, where there is a boundary, those on that side of it which the direction leads to.
+    /// The events before `end`. If there is a boundary, only those after it for the direction forward, or before it for the
+    /// direction backward.
     pub fn before(end: Positions, boundary: Option<&Positions>, direction: Direction) -> Self {
         let range = |(partition, end): (i32, i64)| {
             let boundary = boundary.and_then(|boundary| boundary.0.get(&partition).copied());
@@ -138,14 +139,14 @@ impl Span {
         Positions(self.0.iter().map(|(partition, range)| (*partition, position(range))).collect())
     }
 
-    /// Whether no event can be in it.
+    /// Whether it contains no event.
     pub fn is_empty(&self) -> bool {
         self.0.values().all(Range::is_empty)
     }
 }
 
-/// The bytes of JSON at which a page ends, however many events were asked for: what a listing holds at a time. Its last event
-/// may go beyond, and in PostgreSQL one of each partition.
+/// The bytes of JSON at which a page ends, however many events were asked for. A listing holds this much at a time. Its last
+/// event may go beyond, and in PostgreSQL one of each partition.
 pub const PAGE_BYTES: usize = 1024 * 1024;
 
 /// One page of a listing.

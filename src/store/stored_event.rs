@@ -9,7 +9,7 @@ use super::{ActivityEvent, SequenceNumber};
 pub struct EventRecord {
     /// The record's offset in its partition.
     pub offset: i64,
-    /// When the record was written, as the topic has it: in milliseconds since 1970.
+    /// The time at which the record was written, by the topic, in milliseconds since 1970.
     pub written_at: i64,
     /// The event of the record.
     pub event: ActivityEvent,

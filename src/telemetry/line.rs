@@ -60,10 +60,10 @@ fn json(line: &mut Vec<u8>, record: &Record<'_>) {
 }
 
 fn fields(fields: &mut Fields<'_>, record: &Record<'_>) {
-    // A value whose Display fails is written up to there.
+    // A value whose Display fails is written up to that point.
     let _ = record.key_values().visit(fields);
-    // Of a trace that is not recorded nobody finds more by its ids. The names are those of OpenTelemetry's "Trace Context in
-    // non-OTLP Log Formats".
+    // The ids of an unrecorded trace lead to nothing. The names are those of OpenTelemetry's "Trace Context in non-OTLP Log
+    // Formats".
     if let Some(context) = trace::current().filter(TraceContext::is_sampled) {
         let _ = fields.visit_pair(Key::from_str("trace_id"), Value::from_display(&context.trace_id));
         let _ = fields.visit_pair(Key::from_str("span_id"), Value::from_display(&context.span_id));

@@ -56,7 +56,7 @@ impl FromStr for Filter {
     }
 }
 
-/// How long writing the last lines may take.
+/// The longest wait for writing the last lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The logs of a process or of a test. Dropping it writes the lines that are left.
@@ -67,7 +67,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Waits up to `timeout` until the lines so far are written. Returns whether they are.
+    /// Waits up to `timeout` until all lines so far are written. Returns whether they are.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.sink.flush(timeout)
     }
@@ -126,8 +126,8 @@ pub fn logger(config: &Config, format: Format, output: Box<dyn Write + Send>) ->
     (Logger { storms: Arc::clone(&storms), sink: Arc::clone(&sink) }, Logs { storms, sink })
 }
 
-/// env_logger's logger, with a `flush` that flushes the sink. Of the same warning it writes ten lines a second at most, and
-/// one with the number of the others.
+/// env_logger's logger, with a `flush` that flushes the sink. It writes the same warning ten times a second at most, and
+/// then one line with the number of the others.
 #[derive(Debug)]
 pub struct Logger {
     storms: Arc<Storms>,
@@ -143,7 +143,7 @@ impl Log for Logger {
         self.storms.log(record);
     }
 
-    /// Waits up to a second until the lines so far are written.
+    /// Waits up to a second until all lines so far are written.
     fn flush(&self) {
         self.storms.tell_all();
         self.sink.flush(FLUSH);

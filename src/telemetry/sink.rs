@@ -1,7 +1,7 @@
 //! A buffer of lines, which a thread of its own writes.
 //!
-//! Lines collect in memory, and each batch of them is one write(2). A slow reader of the output costs lines and never
-//! time: beyond [`CAPACITY`] lines are dropped, and a later line tells how many.
+//! Lines collect in memory, and each batch of them is one write(2). A slow reader of the output costs lines and never time:
+//! beyond [`CAPACITY`] lines are dropped, and a later line tells their number.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -93,7 +93,7 @@ impl Sink {
         }
     }
 
-    /// Waits up to `timeout` until the lines so far are written. Returns whether they are.
+    /// Waits up to `timeout` until all lines so far are written. Returns whether they are.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let mut state = self.lock();
         let target = state.taken;
@@ -141,8 +141,8 @@ impl Sink {
         }
     }
 
-    /// Waits for the next batch, and returns how many lines were dropped after it. `None` after the last batch, or where
-    /// the output still fails when the sink is closed.
+    /// Waits for the next batch, and returns the number of lines that were dropped after it. `None` after the last batch, or
+    /// if the output still fails when the sink is closed.
     fn next_batch(&self, batch: &mut Vec<u8>, pause: Duration) -> Option<u64> {
         let mut state = self.lock();
         state.done += mem::take(&mut state.writing) as u64;

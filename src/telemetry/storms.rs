@@ -1,4 +1,4 @@
-//! The same warning many times a second. Its first lines are written, and then one with the number of the others.
+//! Bounds a warning that comes many times a second: its first lines are written, and then one with the number of the others.
 
 use std::{
     collections::HashMap,
@@ -11,28 +11,28 @@ use std::{
 use log::{Level, Log as _, Record};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// The lines of one message in a second. Further ones are counted.
+/// The most lines of one message in a second. Further ones are counted.
 const MOST_LINES: u32 = 10;
-/// The messages of a second that are told apart. All lines of further ones are written.
+/// The most messages of a second that are counted separately. All lines of further ones are written.
 const MOST_MESSAGES: usize = 1024;
 
-/// Hands records on to a logger, but for storms of one warning or error.
+/// Hands records on to a logger, except for storms of one warning or error.
 #[derive(Debug)]
 pub(super) struct Storms {
     logger: env_logger::Logger,
     second: Mutex<Second>,
 }
 
-/// The warnings and errors since then, and how often they came.
+/// The warnings and errors of a second, and their numbers.
 #[derive(Debug)]
 struct Second {
     began: Instant,
     messages: HashMap<Message, u32>,
-    /// A thread waits for its end.
+    /// Whether a thread waits for its end.
     is_watched: bool,
 }
 
-/// A message is the same where its text is; its fields may differ.
+/// A message. Messages with the same text are the same; their fields may differ.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Message {
     level: Level,
@@ -85,14 +85,14 @@ impl Storms {
             let _ = thread::Builder::new().name("log storm".into()).spawn(move || {
                 // This thread has nothing else to do.
                 thread::park_timeout(SECOND);
-                // Or the next warning has ended it.
+                // The next warning may have ended it.
                 storms.end(|second| second.began == began);
             });
         }
         is_written
     }
 
-    /// Ends this second, and tells how often the messages came that have no more lines.
+    /// Ends this second, and logs the numbers of the messages without further lines.
     pub(super) fn tell_all(&self) {
         self.end(|_| true);
     }

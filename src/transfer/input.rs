@@ -40,11 +40,11 @@ pub(super) struct Position {
     pub(super) file: usize,
     /// The line, from 1.
     pub(super) line: u64,
-    /// What the lines until there are.
+    /// The digest of the lines up to this position.
     pub(super) digest: Digest,
 }
 
-/// What the first lines of a file are: a name that follows from each of them in turn.
+/// An id of a file's first lines, chained over each line.
 pub(super) type Digest = Uuid;
 
 /// Standard input.

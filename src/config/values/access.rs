@@ -7,14 +7,14 @@ use highwater_web::auth::{KeySource, Rates};
 
 use super::{HttpUrl, Values, digits};
 
-/// How clients prove who they are.
+/// The ways in which clients authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::config) struct Methods {
     pub(in crate::config) api_key: bool,
     pub(in crate::config) jwt: bool,
 }
 
-/// Ways in which clients prove who they are.
+/// A list of ways in which clients authenticate.
 pub(in crate::config) struct AuthMethods;
 
 impl Values for AuthMethods {
@@ -36,7 +36,7 @@ impl Values for AuthMethods {
     }
 }
 
-/// So many requests and events a second.
+/// Limits of requests and events a second.
 pub(in crate::config) struct RatesASecond;
 
 impl Values for RatesASecond {
@@ -59,7 +59,7 @@ impl Values for RatesASecond {
     }
 }
 
-/// Where the keys of an issuer are.
+/// The place of an issuer's keys.
 pub(in crate::config) struct Jwks;
 
 impl Values for Jwks {

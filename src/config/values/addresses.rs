@@ -24,7 +24,7 @@ impl Values for Host {
     }
 }
 
-/// The address of a name. Of several, the first IPv4 address counts, which every client can reach.
+/// The address of a name. Among several, the first IPv4 address counts, which every client can reach.
 fn resolved(name: &str) -> Option<IpAddr> {
     // A malformed address is not looked up as a name.
     let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && is_host_name(name);

@@ -29,7 +29,7 @@ pub(super) trait Values: Sync {
     /// The allowed values, as the end of a sentence that begins with "must be".
     fn allowed(&self) -> String;
 
-    /// Whether that text must not be shown.
+    /// Whether the text must not be shown.
     fn is_secret(&self, _: &str) -> bool {
         false
     }

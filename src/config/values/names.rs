@@ -1,4 +1,4 @@
-//! Names: of topics, event types, groups and instances.
+//! The names of topics, event types, groups and instances.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::activity::MAX_CHARACTERS;
 pub(in crate::config) struct TopicName;
 
 impl TopicName {
-    /// In characters, each of one byte.
+    /// The longest name in characters, each of one byte.
     pub(in crate::config) const LONGEST: usize = 249;
 }
 
@@ -33,7 +33,7 @@ impl Values for TopicName {
 
 /// Any text of visible characters.
 pub(in crate::config) struct Text {
-    /// In characters.
+    /// The longest text, in characters.
     pub(in crate::config) longest: usize,
 }
 
@@ -55,7 +55,7 @@ fn is_text(text: &str, longest: usize) -> bool {
 
 /// A group instance id. The word `hostname` stands for the machine's name, which is unique to a container.
 pub(in crate::config) struct InstanceId {
-    /// In characters.
+    /// The longest id, in characters.
     pub(in crate::config) longest: usize,
 }
 

@@ -28,7 +28,7 @@ impl Values for Password {
 pub(in crate::config) struct Token;
 
 impl Token {
-    /// In characters; a shorter token could be guessed.
+    /// The shortest token, in characters; a shorter one could be guessed.
     const SHORTEST: usize = 16;
     const LONGEST: usize = 1_024;
 }

@@ -96,7 +96,7 @@ impl Values for HeaderNames {
     }
 }
 
-/// Where something is asked over HTTP.
+/// A URL for requests over HTTP.
 pub(in crate::config) struct HttpUrl;
 
 impl Values for HttpUrl {

@@ -33,7 +33,7 @@ impl Values for Attributes {
     }
 }
 
-/// The headers by which a request is framed and finds its server.
+/// The headers that frame a request and find its server.
 const FRAMING: [&str; 3] = ["connection", "host", "transfer-encoding"];
 
 /// Headers, whose values may be secrets.
@@ -47,7 +47,7 @@ impl Values for Headers {
             let name: HeaderName = name.parse().ok()?;
             let mut value = HeaderValue::try_from(value).ok()?;
             value.set_sensitive(true);
-            // These are the exporter's.
+            // These headers are the exporter's.
             let is_free = !name.as_str().starts_with("content-") && !FRAMING.contains(&name.as_str());
             is_free.then_some((name, value))
         };

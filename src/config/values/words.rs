@@ -28,7 +28,7 @@ pub(in crate::config) struct Protocol {
     pub(in crate::config) sasl: bool,
 }
 
-/// How this service proves who it is.
+/// The mechanism by which this service authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) enum Mechanism {
     /// A user's password.
@@ -71,7 +71,7 @@ impl Values for Directives {
     }
 }
 
-/// All events, none, or one of so many.
+/// The share of logged events: all, none, or one of so many.
 pub(in crate::config) struct Share;
 
 impl Values for Share {

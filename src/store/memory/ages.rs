@@ -1,11 +1,11 @@
-//! When the events of a log were written, as exactly as a retention needs it.
+//! The times at which the events of a log were written, as exactly as a retention needs them.
 
 use std::{collections::VecDeque, time::Duration};
 
-/// How late an event may leave, as a part of the retention. It bounds the marks of a log.
+/// The part of the retention by which an event may leave late. It bounds the marks of a log.
 const GRAIN: i64 = 1024;
 
-/// How long events stay, in milliseconds.
+/// The time for which events stay, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retention(i64);
 
@@ -15,12 +15,12 @@ impl Retention {
     }
 }
 
-/// For the numbers of a log's events, when these were written. Time never goes back: an event counts as written no earlier
-/// than those before it, so that events leave in their order.
+/// The times at which a log's events were written, by their numbers. Time never goes back: an event counts as written no
+/// earlier than those before it, so that events leave in their order.
 #[derive(Debug, Default)]
 pub(super) struct Ages(VecDeque<Mark>);
 
-/// From that event on, events were written at that time or, up to the next mark, little later.
+/// A mark: from this event on, up to the next mark, events were written at this time or little later.
 #[derive(Debug)]
 struct Mark {
     number: u32,
@@ -28,7 +28,7 @@ struct Mark {
 }
 
 impl Ages {
-    /// The event of that number was written then, in milliseconds since 1970.
+    /// Notes that the event with this number was written at this time, in milliseconds since 1970.
     pub(super) fn push(&mut self, number: u32, written_at: i64, retention: Retention) {
         let grain = retention.0 / GRAIN;
         if self.0.back().is_none_or(|last| written_at > last.written_at.saturating_add(grain)) {
@@ -36,7 +36,7 @@ impl Ages {
         }
     }
 
-    /// The number of the first event that is younger than the retention; `None` where none is.
+    /// The number of the first event that is younger than the retention; `None` if there is none.
     pub(super) fn first_younger(&mut self, now: i64, retention: Retention) -> Option<u32> {
         let oldest = now.saturating_sub(retention.0).saturating_sub(retention.0 / GRAIN);
         while self.0.len() > 1 && self.0.front().is_some_and(|mark| mark.written_at < oldest) {

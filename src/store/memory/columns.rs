@@ -18,7 +18,7 @@ const NEVER: i64 = i64::MAX;
 pub(super) struct Columns {
     /// All blocks but the last are full.
     blocks: VecDeque<Block>,
-    /// How many entries at the beginning of the first block have left the log.
+    /// The number of entries at the beginning of the first block that have left the log.
     gone: usize,
 }
 
@@ -43,9 +43,9 @@ pub(super) struct ColumnFilter {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockView<'a> {
     block: &'a Block,
-    /// How many entries at the beginning of the block have left the log.
+    /// The number of entries at the beginning of the block that have left the log.
     gone: usize,
-    /// The index in the log of the first entry that is left.
+    /// The index in the log of the first remaining entry.
     first: usize,
 }
 
@@ -74,7 +74,7 @@ impl Columns {
         Some(type_hash)
     }
 
-    /// Has the entry at this index of the log match no filter.
+    /// Makes the entry at this index of the log match no filter.
     pub(super) fn erase(&mut self, index: usize) {
         let entry = self.gone + index;
         let block = self.blocks.get_mut(entry / BLOCK);

@@ -41,7 +41,7 @@ impl Index {
         self.lists.find(spread(hash), |list| list.hash == hash)
     }
 
-    /// Removes those events from the list of this hash that `goes` selects, at most so many of them, the first ones first.
+    /// Removes the events that `goes` selects from the list of this hash, at most `most` of them, the first ones first.
     pub(super) fn remove(&mut self, hash: u32, most: usize, goes: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut removed = Vec::new();
         let Ok(mut list) = self.lists.find_entry(spread(hash), |list| list.hash == hash) else {
@@ -91,7 +91,7 @@ impl Postings {
         self.others.get_or_insert_default().push_back(number);
     }
 
-    /// Removes the first number; `false` where it is the only one.
+    /// Removes the first number; `false` if it is the only one.
     fn pop(&mut self) -> bool {
         let Some(others) = &mut self.others else { return false };
         let Some(next) = others.pop_front() else { return false };

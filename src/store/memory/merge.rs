@@ -12,12 +12,13 @@ use super::{
 };
 use crate::store::{Criteria, Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span};
 
-/// The most comparisons for one page. It bounds how long the logs are locked when few events match, to some 100 µs.
+/// The most comparisons for one page. It bounds the time for which the logs are locked when few events match, to some 100
+/// µs.
 const MAX_COMPARISONS: usize = 8 * 1024;
-/// How many comparisons a look into an event counts for, which is a cache miss.
+/// The number of comparisons that a look into an event counts for. Such a look is a cache miss.
 const COST_OF_EVENT: usize = 16;
 
-/// The events that match and are within the span, at most `limit` of them. The page is shorter, with `rest` set, where
+/// The events that match and are within the span, at most `limit` of them. The page is shorter, with `rest` set, if
 /// [`MAX_COMPARISONS`] or [`PAGE_BYTES`] ends it.
 pub(super) fn page(
     logs: &[(i32, impl Deref<Target = PartitionLog>)],
@@ -66,7 +67,7 @@ pub(super) fn page(
     page
 }
 
-/// The rest of a span, where the partitions' next candidates are these. Partitions without one are read to their ends.
+/// The rest of a span, given the partitions' next candidates. Partitions without one are read to their ends.
 fn rest(within: &Span, direction: Direction, candidates: impl Iterator<Item = (i32, Option<i64>)>) -> Span {
     let nothing = |(partition, range): (&i32, &Range<i64>)| (*partition, direction.nothing(range.clone()));
     let mut rest = Span(within.0.iter().map(nothing).collect());

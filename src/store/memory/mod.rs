@@ -37,7 +37,7 @@ use ages::Retention;
 use partition_log::PartitionLog;
 use partition_logs::PartitionLogs;
 
-/// How many events leave or are erased before the task yields: about a millisecond of work.
+/// The number of events that leave or are erased before the task yields: about a millisecond of work.
 const EVICTION_BATCH: usize = 4096;
 
 /// The bounds of the store.
@@ -73,12 +73,12 @@ struct PartitionBounds {
     bytes: u64,
 }
 
-/// The outcome of an admission, as far as it is known while the log is locked.
+/// The outcome of an admission, as far as it is known under the lock of the log.
 type Inserted = Result<Arc<StoredEvent>, Box<IdTaken>>;
 
 /// An event whose id is taken, and the event that has it.
 struct IdTaken {
-    /// `None` where it has left, and its id has not.
+    /// `None` if the event has left, and its id has not.
     first: Option<Arc<StoredEvent>>,
     event: ActivityEvent,
 }
@@ -337,8 +337,8 @@ impl EventStore for MemoryStore {
     }
 }
 
-/// A log that was removed, whose events leave the map as well. Dropping it removes those that are left, so that a
-/// cancelled task leaves none behind.
+/// A removed log, whose events leave the map as well. Dropping it removes the remaining ones, so that a cancelled task
+/// leaves none behind.
 struct RemovedLog<'a> {
     by_id: &'a HashMap<Uuid, Option<Arc<StoredEvent>>>,
     log: PartitionLog,

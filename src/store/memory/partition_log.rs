@@ -26,15 +26,15 @@ use crate::store::{ActivityEvent, Criteria, Direction, StoredEvent};
 pub(super) struct PartitionLog {
     /// `None` in the place of an event that was erased, by its user or its age.
     all: VecDeque<Option<Arc<StoredEvent>>>,
-    /// By their numbers, the events that were erased and whose ids are still known.
+    /// The erased events whose ids are still known, by their numbers.
     erased: HashMap<u32, ErasedEvent>,
-    /// By the positions of their markers, the users, as JSON strings, whose events were erased.
+    /// The users, as JSON strings, whose events were erased, by the positions of the markers.
     erasures: BTreeMap<i64, Box<[u8]>>,
     columns: Columns,
     ages: Ages,
-    /// How many events at the beginning are erased since they were older than the retention.
+    /// The number of events at the beginning that are erased since they were older than the retention.
     expired: usize,
-    /// The memory that the events take.
+    /// The bytes of the events in memory.
     bytes: u64,
     /// Whether an event has left for a newer one.
     overflowed: bool,
@@ -53,13 +53,13 @@ struct ErasedEvent {
     slot: Slot,
 }
 
-/// How positions follow from offsets. Where offsets fall, the topic was recreated or truncated: then positions go on above
-/// those that were given.
+/// The rule that gives offsets their positions. If offsets fall, the topic was recreated or truncated: then positions go on
+/// above the given ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Numbering {
     /// The number that is added to an offset.
     base: i64,
-    /// The position from which on this is so.
+    /// The position from which this number counts.
     since: i64,
     /// The number that was added before.
     base_before: i64,
@@ -109,8 +109,8 @@ impl PartitionLog {
         self.overflowed || self.len() as u64 >= bounds.events || self.bytes >= bounds.bytes
     }
 
-    /// As [`PartitionLog::pop_oldest`], to make room for a newer event. Erasures that came before all events that are left
-    /// are forgotten, so that the log can be restored from the oldest of these.
+    /// As [`PartitionLog::pop_oldest`], to make room for a newer event. Erasures from before all remaining events are
+    /// forgotten, so that the log can be restored from the oldest of these.
     pub(super) fn evict_oldest(&mut self) -> Option<Uuid> {
         self.overflowed = true;
         let id = self.pop_oldest()?;
@@ -159,10 +159,10 @@ impl PartitionLog {
         ids
     }
 
-    /// Erases the oldest events, as far as they are older than the retention, at most `most` of them. Returns their ids.
+    /// Erases the oldest events that are older than the retention, at most `most` of them. Returns their ids.
     pub(super) fn expire(&mut self, now: i64, retention: Retention, most: usize) -> Vec<Uuid> {
         let younger = self.ages.first_younger(now, retention);
-        // One that has left by now is before the first.
+        // An event that has left by now is before the first.
         let due = younger.map_or(self.len(), |number| {
             Some(self.index(number)).filter(|index| *index < self.len()).unwrap_or(0)
         });
@@ -178,7 +178,7 @@ impl PartitionLog {
         ids
     }
 
-    /// Takes the event from its place, which stays known with its id. It stays in the indexes.
+    /// Removes the event from its place, which stays known with its id. The event stays in the indexes.
     fn blank(&mut self, index: usize) -> Option<Arc<StoredEvent>> {
         let event = self.all.get_mut(index)?.take()?;
         self.bytes -= event.json().len() as u64;
@@ -189,7 +189,7 @@ impl PartitionLog {
         Some(event)
     }
 
-    /// How the next events get their positions.
+    /// The numbering of the next events.
     pub(super) fn numbering(&self) -> Numbering {
         self.numbering
     }
@@ -199,7 +199,7 @@ impl PartitionLog {
         self.numbering.next
     }
 
-    /// Appends events, in their order, each with when it was written, whose positions came to this numbering.
+    /// Appends events in their order, each with the time at which it was written. Their positions led to this numbering.
     pub(super) fn extend<'a>(
         &mut self,
         events: impl Iterator<Item = (&'a Arc<StoredEvent>, i64)>,
@@ -263,7 +263,7 @@ impl PartitionLog {
         positions.chain(erasures.into_iter().flatten().copied()).map(offset).min()
     }
 
-    /// A scan of the shortest sequence that contains every match; `None` where it is known that there is no match.
+    /// A scan of the shortest sequence that contains every match; `None` if it is known that there is no match.
     pub(super) fn scan(
         &self,
         criteria: &Criteria,
@@ -287,12 +287,12 @@ impl PartitionLog {
         (!filter.times.is_empty()).then(|| Scan::new(self, postings, filter, direction, within))
     }
 
-    /// How many events at the beginning no scan need look at.
+    /// The number of events at the beginning that no scan need look at.
     pub(super) fn expired(&self) -> usize {
         self.expired
     }
 
-    /// The event at this index, counted from the oldest; `None` where it was erased.
+    /// The event at this index, counted from the oldest; `None` if it was erased.
     pub(super) fn get(&self, index: usize) -> Option<&Arc<StoredEvent>> {
         self.all.get(index)?.as_ref()
     }
@@ -315,7 +315,7 @@ impl PartitionLog {
         self.columns.block_at(index)
     }
 
-    /// How many events have a smaller position.
+    /// The number of events with a smaller position.
     pub(super) fn count_before(&self, position: i64) -> usize {
         let is_before = |index| self.slot(index).is_some_and(|slot| slot.position < position);
         // Most listings begin before the first event and end after the last. That needs no binary search, each step of

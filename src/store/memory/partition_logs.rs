@@ -32,8 +32,8 @@ impl PartitionLogs {
         Positions(self.logs().iter().map(|(partition, log)| (*partition, read(log).end())).collect())
     }
 
-    /// Calls `append` with the partition's log, which is created where there is none, and with the first of `count`
-    /// sequence numbers.
+    /// Calls `append` with the partition's log, which is created if it is missing, and with the first of `count` sequence
+    /// numbers.
     pub(super) fn append<T>(
         &self,
         partition: i32,

@@ -1,4 +1,4 @@
-//! Events older than the retention leave, the oldest first. Their ids stay, until the bounds evict these.
+//! Events older than the retention leave, the oldest first. Their ids stay until the bounds evict them.
 
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
@@ -11,7 +11,7 @@ use super::{EVICTION_BATCH, MemoryStore, ages::Retention, partition_log::Partiti
 use crate::store::retention_interval;
 
 impl MemoryStore {
-    /// Events stay so long: deletes older ones from now on, until the store is dropped.
+    /// Keeps events for this time: deletes older ones from now on, until the store is dropped.
     ///
     /// # Panics
     ///

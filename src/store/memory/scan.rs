@@ -1,4 +1,4 @@
-//! A scan of one partition log that skips what cannot match.
+//! A scan of one partition log that skips blocks without a match.
 
 use std::{ops::Range, sync::Arc};
 
@@ -139,7 +139,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The first element of the range for which `holds` is false, as for all after it; the range's end where it is true for
+/// The first element of the range for which `holds` is false, as it is for all later ones; the range's end if it is true for
 /// all.
 pub(super) fn partition_point(mut range: Range<usize>, holds: impl Fn(usize) -> bool) -> usize {
     while !range.is_empty() {

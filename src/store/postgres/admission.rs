@@ -1,7 +1,7 @@
-//! A batch goes in: its events, the ids that tell new events from copies, and the partition's position, in one statement, which
-//! is one transaction.
+//! Stores a batch in one statement, which is one transaction: its events, the ids that tell new events from copies, and the
+//! partition's position.
 //!
-//! One statement, because all of it has arrived before any of it begins: a process that is stopped half way holds no lock,
+//! With one statement, all of it has arrived before any of it begins. So a process that is stopped half way holds no lock,
 //! and the next owner of its partition need not wait for it.
 
 use std::{
@@ -22,12 +22,13 @@ use super::{
 };
 use crate::store::{ActivityEvent, Admission, EventRecord, LogPosition, StoredEvent, event::type_key};
 
-/// The statement of a batch, with the rule for an event whose id is there.
+/// The statement of a batch, with the rule for an event whose id exists.
 ///
-/// The ids of events that have left are looked up one by one, by its index: a join could read the whole table. Where nothing has left,
-/// which is seen once a statement, none is looked up.
+/// The ids of events that have left are looked up one by one, by their index: a join could read the whole table. If nothing
+/// has left, which each statement checks once, none is looked up.
 ///
-/// Refused where the claim is not the newest, or the position is another: then nothing at all is written. A position that is
+/// The statement is refused if the claim is not the newest, or the position is another: then nothing at all is written. An
+/// existing position is an error: no event is dropped for that.
 /// there is an error: no event is dropped for that.
 macro_rules! admit {
     ($copies:literal) => {
@@ -62,13 +63,13 @@ SELECT stored_at, (SELECT coalesce(array_agg(position), '{}') FROM added) FROM c
     };
 }
 
-/// Fails as a whole where an id is there. Without copies it costs PostgreSQL a sixth less than [`ADMIT`].
+/// Fails as a whole if an id exists. Without copies it costs PostgreSQL a sixth less than [`ADMIT`].
 const ADMIT_NEW: &str = admit!("");
-/// An id that is there keeps its event.
+/// An existing id keeps its event.
 const ADMIT: &str = admit!("ON CONFLICT (id) DO NOTHING");
 
-/// After a batch with copies, this number of batches without any use the statement for copies. Otherwise a topic with
-/// copies now and then would make PostgreSQL begin many batches twice.
+/// The number of batches after one with copies that use the statement for copies at once. Otherwise a topic with occasional
+/// copies would make PostgreSQL begin many batches twice.
 const WARY_BATCHES: u32 = 256;
 
 /// Stores the new events of a batch, and moves the partition's position to `next`.
@@ -81,7 +82,7 @@ pub(super) async fn admit(
 ) -> Result<Vec<Admission>, Failure> {
     let claim = claims.of(partition)?;
     let Claim { epoch, base, next: expected, wary_batches, .. } = claim;
-    // Read from elsewhere than where the database is: the position is to be asked for again.
+    // The batch was read from another place than the database's position, which is to be asked for again.
     if expected.is_none_or(|expected| events.iter().any(|offered| base + offered.offset < expected)) {
         return Err(Failure::Fenced(partition));
     }
@@ -108,7 +109,7 @@ pub(super) async fn admit(
         _ => lease.query(ADMIT, parameters).await,
     };
     let admitted = match admitted {
-        // Nothing of it is stored, and the connection is as good as before.
+        // None of it is stored, and the connection is as good as before.
         Err(failure) if failure.is_taken() => lease.query(ADMIT, parameters).await,
         admitted => admitted,
     };
@@ -160,7 +161,7 @@ pub(super) async fn admit(
     Ok(events.into_iter().map(say).collect())
 }
 
-/// A batch by columns; of copies within it the first alone.
+/// A batch as columns. If it has copies of one event, the columns have the first alone.
 struct Columns {
     positions: Array,
     ids: Array,

@@ -1,4 +1,4 @@
-//! A column of a batch as one parameter: an array in PostgreSQL's binary format, written as its elements come.
+//! A column of a batch as one parameter: an array in PostgreSQL's binary format, built from its elements one by one.
 
 use bytes::{BufMut as _, BytesMut};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -17,10 +17,10 @@ impl Array {
         Self { element, length: 0, elements: BytesMut::with_capacity(length * (4 + bytes)) }
     }
 
-    /// Appends an element, as the type's binary format has it.
+    /// Appends an element in the type's binary format.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.length += 1;
-        // No element is as long as 2 GiB: a record is not.
+        // No element is as long as 2 GiB, since no record is.
         self.elements.put_i32(bytes.len() as i32);
         self.elements.put_slice(bytes);
     }

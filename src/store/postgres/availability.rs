@@ -1,4 +1,4 @@
-//! Whether the database does as it is told, for `/health`.
+//! The availability of the database, for `/health`.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,9 @@ pub(super) struct Availability(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Why the last attempt failed, other than that of storing a batch.
+    /// The reason why the last attempt failed, other than that of storing a batch.
     error: Option<String>,
-    /// Partitions whose last batch is not stored, as far as is known.
+    /// The partitions whose last batch is not stored, as far as is known.
     unwritten: BTreeMap<i32, Unwritten>,
 }
 
@@ -31,7 +31,7 @@ struct Unwritten {
 }
 
 impl Availability {
-    /// Why the database cannot be used now.
+    /// The reason why the database cannot be used now.
     pub(super) fn error(&self) -> Option<String> {
         let state = self.state();
         let unwritten = || Some(state.unwritten.values().next()?.reason.clone());
@@ -47,7 +47,7 @@ impl Availability {
                 }
                 Ok(value)
             }
-            // Another has the partition: that is no fault of the database.
+            // Another process has the partition, which is no fault of the database.
             Err(fenced @ Failure::Fenced(_)) => Err(fenced.into()),
             Err(failure) => {
                 self.failed(&failure);
@@ -62,8 +62,8 @@ impl Availability {
         }
     }
 
-    /// Notes whether a partition's batch is stored, which was to be at that position. Where it is not, nothing else that
-    /// succeeds makes up for it, such as queries while the disk is full.
+    /// Notes whether a partition's batch for that position is stored. If it is not, no other success makes up for it, such
+    /// as queries while the disk is full.
     pub(super) fn noted_write<T>(
         &self,
         partition: i32,
@@ -87,8 +87,8 @@ impl Availability {
         }
     }
 
-    /// Notes the position at which a partition was taken up: where it is another than that of its last batch, the answer
-    /// alone was lost.
+    /// Notes the position at which a partition was taken up. If it differs from that of the partition's last batch, the
+    /// batch is stored and its answer alone was lost.
     pub(super) fn taken_up(&self, partition: i32, position: Option<i64>) {
         let is_past =
             self.state().unwritten.get(&partition).is_some_and(|unwritten| unwritten.position != position);

@@ -17,11 +17,11 @@ pub(super) struct Claim {
     pub(super) epoch: i64,
     /// The number that is added to an offset for a position.
     pub(super) base: i64,
-    /// The position of the next record, where that is known.
+    /// The position of the next record, if it is known.
     pub(super) next: Option<i64>,
     /// The offset of the last erasure of any user: no erasure concerns later records.
     pub(super) erased_below: i64,
-    /// How many more batches are expected to have copies of stored events.
+    /// The number of further batches that are expected to have copies of stored events.
     pub(super) wary_batches: u32,
 }
 
@@ -35,8 +35,8 @@ pub(super) struct Claims {
     unjudged: Unjudged,
 }
 
-/// Waits for a write that is in progress; later writes of the same writer are refused. Where the log is of another topic
-/// than the one that was read, positions continue above the stored ones.
+/// Waits for a write that is in progress; later writes of the same writer are refused. If the log is of another topic than
+/// the one that was read, positions continue above the stored ones.
 const CLAIM: &str = "\
 INSERT INTO partitions AS p (partition, topic, topic_id, owner) VALUES ($1, $2, $3, $4)
 ON CONFLICT (partition) DO UPDATE SET
@@ -70,25 +70,25 @@ impl Claims {
         self.held().get(&partition).copied().ok_or(Failure::Fenced(partition))
     }
 
-    /// The position of the partition's next record, where it is claimed and that is known.
+    /// The position of the partition's next record, if the partition is claimed and the position is known.
     pub(super) fn position(&self, partition: i32) -> Option<i64> {
         self.of(partition).ok()?.next
     }
 
-    /// The batches that are to be compared when their partitions are claimed anew.
+    /// The batches to be compared when their partitions are claimed anew.
     pub(super) fn unjudged(&self) -> &Unjudged {
         &self.unjudged
     }
 
-    /// Keeps the new state of a claim. Nothing changes where another claim has taken its place.
+    /// Keeps the new state of a claim. Nothing changes if another claim has taken its place.
     pub(super) fn put(&self, partition: i32, claim: Claim) {
         if let Some(held) = self.held().get_mut(&partition).filter(|held| held.epoch == claim.epoch) {
             *held = claim;
         }
     }
 
-    /// Forgets each claim that is not the newest any more, and each whose position was moved back. Without a write it would
-    /// not be noticed.
+    /// Forgets each claim that is no longer the newest, and each whose position was moved back. A process that does not
+    /// write would not notice that.
     pub(super) async fn check(&self, pool: &Pool) -> Result<(), Failure> {
         const CLAIMED: &str = "SELECT partition, epoch, next FROM partitions";
 
@@ -115,7 +115,7 @@ impl Claims {
         self.held().remove(&partition);
     }
 
-    /// Claims a partition from its current owner. Returns where to read on.
+    /// Claims a partition from its current owner. Returns the place to read on from.
     pub(super) async fn take_up(&self, pool: &Pool, partition: i32, log: &Log) -> Result<Start, Failure> {
         self.forget(partition);
         let parameters: super::pool::Parameters<'_> =

@@ -1,4 +1,4 @@
-//! The settings of connections: a URL, and the others.
+//! The settings of connections: a URL and the rest.
 
 use std::{
     fmt,
@@ -12,24 +12,24 @@ use tokio_postgres::config::SslMode;
 
 use super::tls::Tls;
 
-/// How the database is reached and used.
+/// The connection to the database, and its use.
 #[derive(Clone)]
 pub struct PostgresConfig {
-    /// Where it is.
+    /// The address of the database.
     pub url: PostgresUrl,
     /// The schema that all tables are in.
     pub schema: String,
-    /// The topic whose events it has: of any other none is taken.
+    /// The topic of the stored events. Events of any other topic are refused.
     pub topic: String,
     /// The most connections that write, and the most that read.
     pub connections: (usize, usize),
-    /// How long a connection may take to be made.
+    /// The longest time of connecting.
     pub connect_timeout: Duration,
-    /// How long a statement may take.
+    /// The longest time of a statement.
     pub timeout: Duration,
     /// Whether the schema is brought up to date at the start.
     pub migrate: bool,
-    /// How long an event stays after it was stored; for ever where there is none.
+    /// The time for which an event stays after it was stored; `None` is for ever.
     pub retention: Option<Duration>,
 }
 
@@ -85,9 +85,9 @@ impl PostgresUrl {
 }
 
 impl Endpoint {
-    /// `sslmode` is `disable`, `prefer` (the default: TLS where the server has it),
-    /// `require` (TLS, whoever answers) or `verify-full` (the certificate must name the host and come from an authority
-    /// in `sslrootcert`, or from one of the system's).
+    /// Parses a URL. `sslmode` is `disable`, `prefer` (the default: TLS if the server has it), `require` (TLS with any
+    /// server) or `verify-full` (the certificate must name the host and come from an authority in `sslrootcert`, or from one
+    /// of the system's).
     fn parse(text: &str) -> Result<Self, String> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err("begins with neither postgres:// nor postgresql://".to_owned());
@@ -102,7 +102,7 @@ impl Endpoint {
             }
         }
         let others = others.join("&");
-        // Its errors quote no value.
+        // The driver's errors quote no value.
         let mut connection: tokio_postgres::Config =
             format!("{address}?{others}").parse().map_err(|error: tokio_postgres::Error| {
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)

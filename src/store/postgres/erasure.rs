@@ -1,4 +1,5 @@
-//! A user's events leave a partition for good: in small batches, then the erasure is noted and the partition's position moves.
+//! Deletes a user's events from a partition for good, in small batches. Then it notes the erasure and moves the partition's
+//! position.
 //!
 //! A batch names no claim: every instance that has read the marker may delete the events before it. The note names one.
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::store::{Erasure, LogPosition, event::user_key};
 
-/// Whether the topic of an erasure `e` is the one that the partition `p` is of, as far as that is known.
+/// Whether the topic of an erasure `e` is that of the partition `p`, as far as that is known.
 macro_rules! of_this_topic {
     () => {
         "(e.topic_id <> p.topic_id) IS NOT TRUE"
@@ -33,7 +34,7 @@ const IS_ERASED: &str = concat!(
     ")"
 );
 
-/// Admissions are held up by a deletion, and so by none where there is nothing to delete.
+/// Whether there is anything to delete. A deletion holds admissions up, so it does not begin in vain.
 const HAS_EVENTS: &str = "\
 SELECT EXISTS (SELECT FROM events
 WHERE partition = $1 AND hashtext(user_id) = hashtext($2) AND user_id = $2 AND position < $3)";
@@ -56,9 +57,8 @@ ON CONFLICT (partition, user_hash) DO UPDATE SET
     topic_id = coalesce(excluded.topic_id, e.topic_id), erased_at = now()
 RETURNING marker";
 
-/// Erases what the partition has of the user before the erasure, and moves its position to `next`. Returns how
-/// many events were erased; `None` where that erasure was noted before: an event after it must stay when the marker is read
-/// again.
+/// Erases the partition's events of the user from before the erasure, and moves its position to `next`. Returns the number
+/// of erased events; `None` if that erasure was noted before: an event after it must stay when the marker is read again.
 pub(super) async fn erase(
     pool: &Pool,
     claims: &Claims,
@@ -91,7 +91,7 @@ pub(super) async fn erase(
     Ok((!is_known).then_some(events))
 }
 
-/// How many events have left.
+/// Deletes a batch, and returns the number of deleted events.
 async fn delete_batch(pool: &Pool, partition: i32, user: &str, end: i64) -> Result<u64, Failure> {
     // Dropped before its end, the connection is closed, which rolls the transaction back.
     let mut lease = pool.lease().await?;

@@ -1,4 +1,4 @@
-//! Why the database did not do as it was told.
+//! The failures of the database.
 
 use std::{io, time::Duration};
 
@@ -13,10 +13,10 @@ pub(super) enum Failure {
     /// No connection could be made.
     #[error("PostgreSQL cannot be reached: {0}")]
     Unreachable(String),
-    /// It answered, and refused; or the connection broke.
+    /// The database refused, or the connection broke.
     #[error("{}", in_words(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// It did not answer.
+    /// The database did not answer.
     #[error("PostgreSQL gives no answer within {0:?} (STORE_TIMEOUT)")]
     Silent(Duration),
     /// All connections were in use.
@@ -51,7 +51,7 @@ impl From<Failure> for StoreError {
     }
 }
 
-/// The server's message with its code. Without one it is the fault, down to its cause.
+/// The server's message with its code. An error without a code is described down to its cause.
 pub(super) fn in_words(error: &tokio_postgres::Error) -> String {
     if let Some(told) = error.as_db_error() {
         let detail = told.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{
     pool::{connect, quoted},
 };
 
-/// Every version's statements, the first first.
+/// The statements of every version, in order.
 const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_events.sql"),
     include_str!("migrations/0002_departed.sql"),
@@ -34,7 +34,7 @@ pub(super) async fn migrate(config: &PostgresConfig) -> Result<(), Failure> {
         return Ok(());
     }
     let transaction = client.transaction().await?;
-    // Others may take a while; an index on a large table, too.
+    // Other processes may take a while, as may an index on a large table.
     transaction.batch_execute("SET LOCAL statement_timeout TO 0; SET LOCAL lock_timeout TO 0").await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     let before = version(transaction.client(), config).await?;
@@ -73,7 +73,7 @@ pub(super) async fn check(config: &PostgresConfig) -> Result<(), Failure> {
     }
 }
 
-/// The version of the schema, 0 where there is none.
+/// The version of the schema; 0 if there is none.
 async fn version(client: &Client, config: &PostgresConfig) -> Result<i32, Failure> {
     let encoding: String = client.query_one("SHOW server_encoding", &[]).await?.get(0);
     if encoding != "UTF8" {

@@ -5,8 +5,8 @@
 //!                                               read  ─▶ some rows of each partition, merged
 //! ```
 //!
-//! The position in the database is the truth. It moves in the transaction that stores a batch, and in that of the newest
-//! claim alone. A statement whose answer was lost is not repeated: the next claim waits for it and tells what became of it.
+//! The position in the database is the truth. It moves in the transaction that stores a batch, and only under the newest
+//! claim. A statement whose answer was lost is not repeated: the next claim waits for it and reads its outcome.
 
 mod admission;
 mod array;
@@ -54,12 +54,12 @@ use failure::Failure;
 use pool::Pool;
 pub use rebuild::{Rebuild, Swapped};
 
-/// How often the database is asked for events that requests wait for.
+/// The interval at which the database is asked for events that requests wait for.
 const LOOK_FOR_AWAITED: Duration = Duration::from_millis(100);
-/// How often it is counted what there is; whether the database answers is known no later.
+/// The interval between counts of the stored events. It also bounds how late an outage of the database is noticed.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// In place of a timestamp, where there is no event or nothing is counted yet.
+/// The value in place of a timestamp, while there is no event or nothing is counted yet.
 const NO_EVENT: i64 = i64::MIN;
 
 /// A store of events in PostgreSQL.
@@ -77,7 +77,7 @@ struct Inner {
     readers: Pool,
     claims: Claims,
     waiters: Waiters,
-    /// Told when somebody begins to wait.
+    /// Notified when a request begins to wait.
     awaited: Notify,
     events: AtomicU64,
     /// The timestamp of the oldest event, or [`NO_EVENT`].
@@ -89,11 +89,11 @@ struct Inner {
 }
 
 impl PostgresStore {
-    /// A store in that database, which may be away: it is looked for until it is there.
+    /// A store in that database. If the database is away, connecting is retried until it is there.
     ///
     /// # Errors
     ///
-    /// The database is there, and its schema is not one that this program can use.
+    /// The database is there, and this program cannot use its schema.
     pub async fn open(config: PostgresConfig) -> Result<Self, StoreError> {
         let (writers, readers) = config.connections;
         let inner = Arc::new(Inner {
@@ -129,7 +129,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// The database cannot be asked.
+    /// The database does not answer.
     pub async fn offsets(&self) -> Result<BTreeMap<i32, i64>, StoreError> {
         const OFFSETS: &str = "SELECT partition, next - base FROM partitions WHERE next IS NOT NULL";
 
@@ -142,7 +142,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// The database cannot be reached, does not let it, or has a newer schema.
+    /// The database cannot be reached, refuses, or has a newer schema.
     pub async fn migrate(config: &PostgresConfig) -> Result<(), StoreError> {
         Ok(migration::migrate(config).await?)
     }
@@ -155,7 +155,7 @@ impl Drop for PostgresStore {
 }
 
 impl Inner {
-    /// Sees to the schema, once.
+    /// Prepares the schema, once.
     async fn prepare(&self) -> Result<(), Failure> {
         let prepare = async || match self.config.migrate {
             true => migration::migrate(&self.config).await,
@@ -169,7 +169,7 @@ impl Inner {
         Ok(unjudged::firsts(&self.readers, ids).await?.into_values().collect())
     }
 
-    /// Other instances store events, too.
+    /// Looks for events that other instances store.
     async fn look_for_awaited(&self) {
         loop {
             if self.waiters.len() == 0 {
@@ -203,7 +203,7 @@ SELECT (SELECT coalesce(sum(events), 0)::bigint FROM blocks), (
             if let Ok((events, oldest)) = self.availability.noted(count().await) {
                 self.events.store(events.unsigned_abs(), Ordering::Relaxed);
                 self.oldest_millis.store(oldest.unwrap_or(NO_EVENT), Ordering::Relaxed);
-                // Its failure is that of the next count.
+                // If it fails, the next count fails as well.
                 let _ = self.claims.check(&self.readers).await;
             }
         }
@@ -211,7 +211,7 @@ SELECT (SELECT coalesce(sum(events), 0)::bigint FROM blocks), (
 }
 
 impl Inner {
-    /// Ends at once where events stay for ever.
+    /// Returns at once if events stay for ever.
     async fn keep_retention(&self) {
         let Some(retention) = self.config.retention else { return };
         let enforce = async || {
@@ -225,7 +225,7 @@ impl Inner {
         loop {
             ticks.tick().await;
             if let Err(failure) = enforce().await {
-                // Nobody waits for it, so the store is as available as its other calls find it.
+                // No request waits for it, so the outcome of other calls decides about the store's availability.
                 warn!("old events are not deleted for now: {failure}");
             }
         }
@@ -379,7 +379,7 @@ impl EventStore for PostgresStore {
         (oldest != NO_EVENT).then_some(oldest)
     }
 
-    /// Nothing is restored: it is all there.
+    /// Nothing is restored, since the database has everything.
     fn max_events_per_partition(&self) -> u64 {
         0
     }

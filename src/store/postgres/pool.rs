@@ -1,4 +1,4 @@
-//! Connections to the database: a bounded number, each with its prepared statements. One that failed is not used again.
+//! Connections to the database: a bounded number, each with its prepared statements. A failed one is not used again.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,10 @@ use super::{config::PostgresConfig, failure::Failure};
 /// Parameters of a statement.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// How much longer than the server a client waits for the end of a statement.
+/// The time for which a client waits longer than the server for the end of a statement.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// So many connections at most.
+/// A pool of a bounded number of connections.
 #[derive(Debug)]
 pub(super) struct Pool {
     config: PostgresConfig,
@@ -48,7 +48,7 @@ impl Pool {
         Self { config, permits: Semaphore::new(connections), idle: Mutex::default() }
     }
 
-    /// A connection, an idle one where there is one.
+    /// A connection, preferably an idle one.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, Failure> {
         let patience = self.config.timeout;
         let permit = timeout(patience, self.permits.acquire()).await.map_err(|_| Failure::Busy(patience))?;
@@ -65,7 +65,7 @@ impl Pool {
         Ok(Lease { pool: self, connection, _permit: permit })
     }
 
-    /// Makes one statement with a connection of its own choice.
+    /// Runs one statement with any connection.
     pub(super) async fn query(&self, text: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
         let mut lease = self.lease().await?;
         let rows = lease.query(text, parameters).await?;
@@ -79,7 +79,7 @@ impl Pool {
 }
 
 impl Lease<'_> {
-    /// A statement's rows; it is prepared once a connection.
+    /// The rows of a statement, which is prepared once for each connection.
     pub(super) async fn query(
         &mut self,
         text: &str,
@@ -107,7 +107,7 @@ impl Lease<'_> {
     }
 }
 
-/// A connection of its own, outside any pool, set up as all are.
+/// A connection of its own, outside any pool, with the setup of all connections.
 pub(super) async fn connect(config: &PostgresConfig) -> Result<Client, Failure> {
     let seconds = |duration: Duration| duration.max(Duration::from_secs(1));
     let endpoint = config.url.current();
@@ -147,7 +147,7 @@ fn setup(config: &PostgresConfig) -> String {
     )
 }
 
-/// A name as SQL has it.
+/// A name in SQL's quotes.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

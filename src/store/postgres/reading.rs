@@ -10,17 +10,17 @@ use crate::store::{
     event::{type_key, user_key},
 };
 
-/// How many positions a block has, as a power of two.
+/// The number of positions in a block, as a power of two.
 pub(super) const BLOCK: u32 = 10;
-/// How many blocks of a partition one page looks through for events of a time.
+/// The most blocks of a partition that one page searches for events of a time.
 const MOST_BLOCKS: usize = 64;
-/// How many separate stretches of a partition one page reads.
+/// The most separate stretches of a partition that one page reads.
 const MOST_STRETCHES: usize = 8;
-/// Up to here a page takes one look: any one partition may have all of it.
+/// The length up to which a page takes one look: any one partition may have all of it.
 const SHORT: usize = 128;
 
-/// The next events within the span that the query asks for, at most `limit`. Fewer, with more to come, where the rows that
-/// were read of a partition are used up: which event comes next is not known then.
+/// The next events of the query within the span, at most `limit`. There are fewer, with more to come, if the rows that were
+/// read of a partition are used up: then the next event is not known.
 pub(super) async fn page(
     lease: &mut Lease<'_>,
     query: &EventQuery,
@@ -42,7 +42,7 @@ struct Part {
     partition: i32,
     direction: Direction,
     whole: Range<i64>,
-    /// Where to look, one after the other.
+    /// The stretches to look at, one after the other.
     stretches: Vec<Range<i64>>,
     /// The positions that are not looked at.
     beyond: Range<i64>,
@@ -57,8 +57,8 @@ impl Part {
         Self { partition, direction, whole, stretches, beyond, found: Vec::new() }
     }
 
-    /// Looks at these blocks alone, given in ascending order, and at none beyond the last where they are all there are. Of
-    /// many separate stretches it looks at the first ones.
+    /// Restricts the search to these blocks, given in ascending order, and to nothing beyond the last if these are all. If
+    /// they make many separate stretches, it looks at the first ones.
     fn narrow(&mut self, blocks: &[i64]) {
         let mut runs: Vec<Range<i64>> = Vec::new();
         for block in blocks {
@@ -83,7 +83,7 @@ impl Part {
         self.stretches = runs;
     }
 
-    /// Takes what was read of each stretch, up to one that was not read to its end.
+    /// Takes the rows of each stretch, up to a stretch that was not read to its end.
     fn fill(&mut self, stretches: impl Iterator<Item = Vec<Arc<StoredEvent>>>, bounds: Bounds) {
         for mut stretch in stretches {
             let is_cut = bounds.may_cut(&stretch);
@@ -110,7 +110,7 @@ impl Part {
         self.found.last().map(|next| (next.sequence, next.partition, next.position))
     }
 
-    /// The positions that are left, those of found events included.
+    /// The remaining positions, those of found events included.
     fn rest(&self) -> Range<i64> {
         match self.found.last() {
             Some(next) => self.direction.rest(next.position, self.whole.clone()),
@@ -119,7 +119,7 @@ impl Part {
     }
 }
 
-/// In the order of all, for as long as it is known which comes next.
+/// Merges the events in the order of all, as long as the next one is known.
 fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
     let mut events = Vec::with_capacity(limit);
     while events.len() < limit {
@@ -139,7 +139,7 @@ fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
     EventPage { events, rest: (!rest.is_empty()).then_some(rest) }
 }
 
-/// Narrows each part to the blocks that may have events of the time that is asked for.
+/// Narrows each part to the blocks that may have events of the requested time.
 async fn narrow(lease: &mut Lease<'_>, query: &EventQuery, parts: &mut [Part]) -> Result<(), Failure> {
     let order = order(query.direction);
     let text = format!(
@@ -258,7 +258,7 @@ fn stretches(parts: &[Part]) -> (Vec<i32>, Vec<i64>, Vec<i64>) {
     arrays
 }
 
-/// The item of the array's element of that number. Numbers count from one.
+/// The item for the array's element with that number. Numbers count from one.
 fn numbered<T>(all: &mut [T], number: i64) -> &mut T {
     &mut all[number as usize - 1]
 }

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// How many ids of departed events are carried over at a time.
+/// The number of ids of departed events that are carried over at a time.
 const AT_ONCE: i64 = 10_000;
 
-/// Positions as in the serving schema, so that a cursor means the same in both.
+/// Positions are those of the serving schema, so that a cursor has the same meaning in both.
 const SEED: &str = "\
 INSERT INTO partitions (partition, topic, topic_id, owner, base) VALUES ($1, $2, $3, 'replay', $4) \
 ON CONFLICT (partition) DO NOTHING";
@@ -33,20 +33,20 @@ pub struct Rebuild {
 /// The outcome of a swap.
 #[derive(Debug)]
 pub enum Swapped {
-    /// The filled schema serves, and what served before has its name.
+    /// The filled schema serves, and the former serving one has its name.
     Done,
     /// Nothing is changed: the filled store lacks this number of events of the serving one.
     Lacks(u64),
 }
 
 impl Rebuild {
-    /// Makes the schema to fill, where it is not there. From now on it knows the events that have left the serving store
-    /// by their age.
+    /// Makes the schema to fill, if it is missing. From now on it knows the events that have left the serving store by their
+    /// age.
     ///
     /// # Errors
     ///
-    /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema, or
-    /// positions mean another record in each.
+    /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema, or a
+    /// position is another record in each.
     pub async fn begin(serving: PostgresConfig, filled: PostgresConfig) -> Result<Self, StoreError> {
         if serving.url.current().connection == filled.url.current().connection
             && serving.schema == filled.schema
@@ -64,7 +64,7 @@ impl Rebuild {
     ///
     /// # Errors
     ///
-    /// The database cannot be asked.
+    /// The database does not answer.
     pub async fn serving_offsets(&self) -> Result<BTreeMap<i32, i64>, StoreError> {
         Ok(offsets(&connect(&self.serving).await?).await?)
     }
@@ -95,12 +95,12 @@ impl Rebuild {
     }
 
     /// Puts the filled schema in the place of the serving one, whose name it gets. Both are in one database. Writers wait
-    /// meanwhile, until `catch_up` has filled it up to the offsets that it is given. All claims are invalid afterwards.
+    /// meanwhile, until `catch_up` has filled it up to the given offsets. All claims are invalid afterwards.
     ///
     /// # Errors
     ///
-    /// `catch_up` failed, or took longer than a statement may; or positions mean another record in each schema; or the
-    /// database cannot be reached or does not let it. Nothing is changed.
+    /// `catch_up` failed, or took longer than a statement may; or a position is another record in each schema; or the
+    /// database cannot be reached or refuses. Nothing is changed.
     pub async fn swap(
         &self,
         allows_loss: bool,
@@ -116,10 +116,10 @@ impl Rebuild {
             let transaction = client.transaction().await?;
             let locks = "SELECT pg_advisory_xact_lock($1), pg_advisory_xact_lock($2, hashtext($3)), \
                          pg_advisory_xact_lock($2, hashtext($4))";
-            // Nobody migrates, and none of both loses events by its age.
+            // Nobody migrates, and neither loses events by their age.
             let schemas: (&str, &str) = (&self.serving.schema, &self.filled.schema);
             transaction.execute(locks, &[&migration::LOCK, &retention::LOCK, &schemas.0, &schemas.1]).await?;
-            // After all writes under way, and before all later ones.
+            // This comes after all writes under way, and before all later ones.
             transaction
                 .batch_execute(&format!("LOCK TABLE {serving}.partitions IN ACCESS EXCLUSIVE MODE"))
                 .await?;
@@ -147,8 +147,9 @@ impl Rebuild {
         Ok(Swapped::Done)
     }
 
-    /// Positions, and so cursors, are of the same records in both while both add the same to an offset. A partition that was
-    /// set back since the filled schema was begun, or whose log was cut or made anew, has another number.
+    /// Positions, and so cursors, are of the same records in both schemas if both add the same number to an offset. A
+    /// partition has another number if it was set back since the filled schema was begun, or if its log was cut or made
+    /// anew.
     async fn check_bases(&self, serving: &BTreeMap<i32, i64>) -> Result<(), Failure> {
         let filled = bases(&connect(&self.filled).await?).await?;
         let differs =
@@ -161,7 +162,7 @@ impl Rebuild {
         )))
     }
 
-    /// How many events of the serving store, as far as the filled one has come, are not in that.
+    /// The number of events of the serving store that the filled one lacks, as far as it has come.
     async fn lacking(&self, client: &Client) -> Result<u64, Failure> {
         let (serving, filled) = (quoted(&self.serving.schema), quoted(&self.filled.schema));
         let count = format!(
@@ -186,14 +187,14 @@ async fn offsets(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The number that each partition's offsets differ by from positions.
+/// The difference between positions and offsets in each partition.
 async fn bases(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
     let rows = client.query("SELECT partition, base FROM partitions", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Prepares the contents of both for the exchange: every claim becomes invalid, and positions go on above those that were
-/// given. Events that left the serving store since [`Rebuild::begin`] leave the filled one, and erased events stay erased.
+/// Prepares the contents of both for the exchange: every claim becomes invalid, and positions go on above the given ones.
+/// Events that left the serving store since [`Rebuild::begin`] leave the filled one, and erased events stay erased.
 fn exchange(serving: &str, filled: &str) -> String {
     format!(
         "WITH late AS (
@@ -215,7 +216,7 @@ fn exchange(serving: &str, filled: &str) -> String {
     )
 }
 
-/// The rights that others have on a schema and its tables, as statements that give them on another's.
+/// The rights of others on a schema and its tables, as statements that give them on another schema's.
 async fn grants(client: &Client, of: &str, on: &str) -> Result<Vec<String>, Failure> {
     const GRANTS: &str = "\
         SELECT format('GRANT %s ON SCHEMA %I TO %s', privilege_type, $2::text, \

@@ -6,16 +6,16 @@ use super::{failure::Failure, pool::Pool};
 
 /// The most events that leave in one transaction.
 pub(super) const BATCH: i64 = 2_000;
-/// Of the advisory lock that a process holds while it deletes; its other half is the schema.
+/// The first half of the advisory lock that a process holds while it deletes; the other half is the schema.
 pub(super) const LOCK: i32 = 0x7265_7461;
 
-/// Another process may be deleting: then that one does it.
+/// Another process may be deleting already, which is enough.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema()))";
 
 const PARTITIONS: &str = "SELECT partition FROM partitions ORDER BY partition";
 
-/// Waits for admissions under way and holds up new ones. So an admission either sees the event, or was begun after this
-/// transaction and sees its id among those that left; one that saw neither would store a copy.
+/// Waits for admissions under way and holds up new ones. So an admission either sees the event, or begins after this
+/// transaction and sees its id among those that left. One that saw neither would store a copy.
 pub(super) const LOCK_DEPARTED: &str = "LOCK TABLE departed IN ACCESS EXCLUSIVE MODE";
 
 /// Deletes the events of partition `$1` at the positions that a query selects. Their ids stay.
@@ -40,22 +40,22 @@ macro_rules! depart {
 }
 pub(super) use depart;
 
-/// Within a partition, events were stored in the order of their positions, so that the primary key finds the oldest.
+/// Within a partition, events were stored in the order of their positions, so the primary key finds the oldest.
 const DELETE: &str = depart!(
     "SELECT position FROM (
         SELECT position, stored_at FROM events WHERE partition = $1 ORDER BY position LIMIT $2
     ) AS oldest WHERE stored_at < now() - make_interval(secs => $3)"
 );
 
-/// A block to which events come again is made again.
+/// A deleted block is made again when events come to it.
 const DELETE_EMPTY_BLOCKS: &str = "DELETE FROM blocks WHERE events = 0";
 
-/// Whether the oldest event of a partition is to leave: then alone is an admission held up.
+/// Whether the oldest event of a partition is to leave. Only then is an admission held up.
 const IS_DUE: &str = "\
 SELECT coalesce((SELECT stored_at < now() - make_interval(secs => $2) FROM events WHERE partition = $1 \
 ORDER BY position LIMIT 1), false)";
 
-/// Deletes all that was stored longer ago than this. `left` is told of each batch that has left.
+/// Deletes all events that were stored longer ago than this. `left` gets the size of each deleted batch.
 pub(super) async fn enforce(pool: &Pool, retention: Duration, left: impl Fn(u64)) -> Result<(), Failure> {
     let mut any = false;
     for row in pool.query(PARTITIONS, &[]).await? {
@@ -70,7 +70,7 @@ pub(super) async fn enforce(pool: &Pool, retention: Duration, left: impl Fn(u64)
     Ok(())
 }
 
-/// How many events have left; `None` where another process is deleting.
+/// Deletes a batch, and returns the number of deleted events; `None` if another process is deleting.
 async fn delete_batch(pool: &Pool, partition: i32, retention: Duration) -> Result<Option<u64>, Failure> {
     let seconds = retention.as_secs_f64();
     // Dropped before its end, the connection is closed, which rolls the transaction back.

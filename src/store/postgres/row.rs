@@ -1,4 +1,4 @@
-//! The content of a row, and how it is written.
+//! The content of a row, and its encoding.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use tokio_postgres::{
 use super::failure::Failure;
 use crate::store::{ActivityEvent, SequenceNumber, StoredEvent};
 
-/// 2000-01-01, from which PostgreSQL counts, in milliseconds since 1970.
+/// 2000-01-01, the zero of PostgreSQL's times, in milliseconds since 1970.
 const ITS_BEGINNING: i64 = 946_684_800_000;
 
-/// A time in milliseconds since 1970, as PostgreSQL has it: in microseconds since 2000. Beyond what it can say, which is
-/// beyond all events, it is one of its infinities.
+/// A time in milliseconds since 1970 as PostgreSQL's: in microseconds since 2000. A time outside PostgreSQL's range, and so
+/// beyond all events, is one of its infinities.
 pub(super) fn micros(millis: i64) -> i64 {
     /// 4713-01-01 BC
     const FIRST: i64 = -211_813_488_000_000_000;
@@ -24,14 +24,14 @@ pub(super) fn micros(millis: i64) -> i64 {
     if micros < FIRST { i64::MIN } else { micros }
 }
 
-/// When a batch was stored, in that column.
+/// The time at which a batch was stored, from that column.
 pub(super) fn sequence(row: &Row, column: usize) -> SequenceNumber {
     let Micros(since_2000) = row.get(column);
-    // No clock is before 2000: the order among partitions is all that it says.
+    // No clock is before 2000: the number only orders events among partitions.
     SequenceNumber(u64::try_from(since_2000).unwrap_or(0))
 }
 
-/// An event of a row that begins with its partition, position, time of storing and JSON.
+/// The event of a row that begins with its partition, position, time of storing and JSON.
 pub(super) fn stored(row: &Row) -> Result<Arc<StoredEvent>, Failure> {
     let (partition, position) = (row.get(0), row.get(1));
     let Json(json) = row.get(3);
@@ -70,7 +70,7 @@ impl ToSql for Micros {
     to_sql_checked!();
 }
 
-/// A `json` as it comes: its text.
+/// A `json` in its wire format, which is its text.
 struct Json<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for Json<'a> {

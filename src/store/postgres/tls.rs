@@ -26,13 +26,13 @@ use tokio_rustls::{
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Encrypts, and takes any certificate: the meaning of `sslmode=require` to libpq without a CA.
+    /// Encrypts, and accepts any certificate: libpq's `sslmode=require` without a CA.
     pub(super) fn unverified() -> Result<Self, Error> {
         unverified::client_config().map(|config| Self(Arc::new(config)))
     }
 
-    /// The server's certificate must name its host, and come from one of these authorities, in PEM; from one of the
-    /// system's where there is no file. The error is a clause that the file goes before.
+    /// The server's certificate must name its host, and come from one of these authorities, in PEM; without a file, from one
+    /// of the system's. The error is a clause after the file's name.
     pub(super) fn verified(authorities: Option<&Path>) -> Result<Self, String> {
         let trusted = authorities.map_or_else(pem::authorities_of_the_system, pem::authorities)?;
         let config = ClientConfig::builder_with_provider(pem::provider())
@@ -56,7 +56,7 @@ impl MakeTlsConnect<Socket> for Tls {
     }
 }
 
-/// A handshake to be made with that host.
+/// A pending handshake with that host.
 pub(super) struct Handshake {
     connector: TlsConnector,
     name: ServerName<'static>,

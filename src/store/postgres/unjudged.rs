@@ -1,5 +1,5 @@
-//! Batches that may be stored although it is not known what their copies are of: the answer was lost, or the database failed
-//! right after the commit. They are compared when their partition is claimed anew.
+//! Batches that may be stored although their copies are not compared yet: the answer was lost, or the database failed right
+//! after the commit. They are compared when their partition is claimed anew.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{claim::Claim, failure::Failure, pool::Pool, row};
 use crate::store::{ActivityEvent, StoredEvent};
 
-/// The offset of an event that is not stored, and the event of its id that is.
+/// The offset of an event that is not stored, and the stored event with its id.
 type Conflict = (i64, Arc<StoredEvent>);
 
 /// Batches and conflicts by partition.
@@ -39,7 +39,7 @@ impl Unjudged {
         self.state().batches.insert(partition, batch);
     }
 
-    /// Finds the conflicts of the partition's batch, where the new claim says that it is stored.
+    /// Finds the conflicts of the partition's batch, if the new claim says that the batch is stored.
     pub(super) async fn judge(&self, pool: &Pool, partition: i32, claim: &Claim) -> Result<(), Failure> {
         let batch = self.state().batches.remove(&partition);
         // Events that are not stored come again.
@@ -67,7 +67,7 @@ impl Unjudged {
         self.state().conflicts.remove(&partition).unwrap_or_default()
     }
 
-    /// Another process may have the partition.
+    /// Forgets the partition: another process may have it.
     pub(super) fn forget(&self, partition: i32) {
         let mut state = self.state();
         state.batches.remove(&partition);
