@@ -1,4 +1,4 @@
-//! Lists dead letters, the newest first, in pages that are bounded in number, in bytes and in what is read.
+//! Lists dead letters, the newest first, in pages. The number, the bytes and the reading of a page are bounded.
 
 use std::{
     cmp::Reverse,

@@ -104,7 +104,7 @@ impl Batch {
         self.records.extend(records);
     }
 
-    /// Whether the timestamps of all records are of now, by this machine's clock.
+    /// Whether the timestamps of all records are current, by this machine's clock.
     pub(super) fn is_of_now(&self) -> bool {
         self.records.iter().all(|pending| is_of_now(pending.record.timestamp))
     }

@@ -55,7 +55,7 @@ pub(super) enum Refusal {
     TooLarge,
     /// The content of a record.
     Invalid,
-    /// A record's timestamp; this machine's clock, if the timestamp is of now.
+    /// A record's timestamp; this machine's clock, if the timestamp is current.
     Time,
     /// The topic, or the rights to it or to the cluster.
     Topic,
@@ -129,10 +129,10 @@ pub(super) fn ends_producer_id(error: &WireError) -> bool {
     matches!(error.code(), Some(E::InvalidProducerEpoch | E::InvalidProducerIdMapping | E::ProducerFenced))
 }
 
-/// A timestamp this close to this machine's clock is of now.
+/// The distance from this machine's clock within which a timestamp is current.
 const NOW: TimeDelta = TimeDelta::minutes(1);
 
-/// Whether a timestamp is of now: if Kafka refuses it, the clock is wrong.
+/// Whether a timestamp is current: if Kafka refuses it, the clock is wrong.
 pub(super) fn is_of_now(timestamp_millis: i64) -> bool {
     (Utc::now().timestamp_millis() - timestamp_millis).abs() <= NOW.num_milliseconds()
 }

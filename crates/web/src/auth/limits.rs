@@ -176,7 +176,7 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// An amount of one that is not limited.
+    /// An amount of one, without a limit.
     fn new(key: &'a str, policy: Policy) -> Self {
         Self { buckets: None, key, amount: NonZeroU32::MIN, policy }
     }

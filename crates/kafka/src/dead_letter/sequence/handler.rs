@@ -160,7 +160,7 @@ impl SequencedHandler {
         Ok(letters)
     }
 
-    /// Handles the records from `start` on up to one that waits, or whose key has had one. Returns how far it came.
+    /// Handles the records from `start` up to one that waits, or to a second one of a key. Returns the index after the last.
     async fn handle_some(
         &self,
         (source, sequences): (&Source, &mut Sequences),
