@@ -7,7 +7,7 @@ use highwater_kafka::Kafka;
 use highwater_web::{
     dead_letters::{self, DlqAdmin},
     http::{self, AdminAuth, Listeners, Traffic},
-    operations::{Membership, Operations},
+    operations::{GroupMembership, Operations},
     shutdown::Shutdown,
     trace::RecordTraces,
 };
@@ -84,7 +84,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         embedded: config.embedded,
         shutdown: shutdown.clone(),
         admin_auth,
-        memberships: vec![Membership::of(&consuming, kafka.status())],
+        memberships: vec![GroupMembership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
         status_source: Some(Arc::new(StoreStatus {
             store: Arc::clone(&store),

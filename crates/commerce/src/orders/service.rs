@@ -7,7 +7,7 @@ use highwater_kafka::{BatchHandler, ConsumerConfig, ConsumerHandle, Kafka, Offse
 use highwater_table::{EventSourcedTable, Projection};
 use highwater_web::{
     http::{self, AdminAuth, Listeners, Traffic},
-    operations::{Membership, Operations},
+    operations::{GroupMembership, Operations},
     shutdown::Shutdown,
     trace::RecordTraces,
 };
@@ -96,12 +96,12 @@ fn consume<F: Projection>(
     table: &EventSourcedTable<F>,
     mut config: ConsumerConfig,
     handler: impl BatchHandler<F::Event>,
-) -> (ConsumerHandle, Membership) {
+) -> (ConsumerHandle, GroupMembership) {
     let topic = table.topic().with_own_status();
     // Every event has its side effects, even where the offset reset is `latest`.
     config.offset_reset = OffsetReset::Earliest;
     config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.name()));
     let consuming = topic.consumer(config).start(handler);
-    let membership = Membership::of(&consuming, topic.kafka().status());
+    let membership = GroupMembership::of(&consuming, topic.kafka().status());
     (consuming, membership)
 }

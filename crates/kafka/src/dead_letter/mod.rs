@@ -27,7 +27,7 @@ pub use sequence::{
 };
 // For their tests: a consumer has them.
 #[doc(hidden)]
-pub use sequence::{Decision, Entry, EntryKind, Full, Origin, Sequences};
+pub use sequence::{Decision, Entry, EntryKind, Full, KeySequences, Origin};
 
 /// Why the record cannot be processed.
 pub const ERROR: &str = "dead-letter-error";

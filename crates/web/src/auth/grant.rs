@@ -8,7 +8,7 @@ use warp::Filter;
 
 use super::{
     counts::RequestOutcome,
-    gate::{self, Gate},
+    gate::{self, AccessGate},
     limits::Told,
     principal::Principal,
     refusals,
@@ -27,7 +27,7 @@ pub struct Grant(Option<Arc<Granted>>);
 
 #[derive(Debug)]
 pub(super) struct Granted {
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<AccessGate>,
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) told: Told,
     /// The request's, for the audit.

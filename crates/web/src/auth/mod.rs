@@ -1,6 +1,6 @@
 //! The rights of clients, and the limits of how often they come.
 //!
-//! [`Gate`] stands before a service's routes. A credential is checked first: an API key ([`KeyFile`]) or a token of an
+//! [`AccessGate`] stands before a service's routes. A credential is checked first: an API key ([`KeyFile`]) or a token of an
 //! issuer ([`JwtConfig`]). The rights of its client ([`Scope`]) are held against the need of the route ([`Need`], in the
 //! service's [`Paths`](crate::http::Paths)). The number of its requests is held against limits ([`LimitConfig`]). A route
 //! asks its [`Grant`] about all that needs more than that to be decided, such as whose event a body is.
@@ -22,7 +22,7 @@ pub(crate) mod refusals;
 mod scope;
 
 pub(crate) use audit::{AUDIT, Audit, address};
-pub use gate::Gate;
+pub use gate::AccessGate;
 pub(crate) use gate::{Attempt, Decision};
 pub use grant::{Grant, Reads, grant};
 pub use jwks::KeySource;

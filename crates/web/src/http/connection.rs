@@ -29,7 +29,7 @@ use super::{
     streams::Streams,
     tree::Tree,
 };
-use crate::auth::Gate;
+use crate::auth::AccessGate;
 
 /// How long a client that has just connected when the server stops may take for the first byte of its request, which as a
 /// rule is there already.
@@ -55,7 +55,7 @@ pub(super) async fn serve(
     (slot, access): (&ConnectionSlot, Access),
     tree: Tree,
     config: Arc<Config>,
-    (observer, gate): (Arc<Observer>, Arc<Gate>),
+    (observer, gate): (Arc<Observer>, Arc<AccessGate>),
     stop: watch::Receiver<Stop>,
 ) {
     let deadlines = &slot.deadlines;

@@ -17,7 +17,7 @@ use hyper::{
     header::{CONNECTION, HeaderValue},
 };
 use tokio::{net::TcpStream, sync::watch};
-use warp::Reply;
+use warp::{Reply, reply};
 
 use super::{
     CORRELATION_ID, Config, CorrelationId, Problem,
@@ -33,10 +33,10 @@ use super::{
     request_body::{RequestBody, UnreadBody},
     response_body::ResponseBody,
     streams::Streams,
-    tree::{Answer, Answering, Handler, Tree},
+    tree::{Answering, Handler, Tree},
 };
 use crate::{
-    auth::{Attempt, Decision, Gate, Grant, LastClient, refusals::unchecked},
+    auth::{AccessGate, Attempt, Decision, Grant, LastClient, refusals::unchecked},
     trace::{RequestTrace, within},
 };
 
@@ -61,7 +61,7 @@ pub(super) struct ConnectionContext {
     pub(super) rest: UnreadBody,
     pub(super) observer: Arc<Observer>,
     pub(super) config: Arc<Config>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<AccessGate>,
     pub(super) access: Access,
     pub(super) stop: watch::Receiver<Stop>,
     /// The requests under way on this connection, where there may be several at a time.
@@ -84,7 +84,7 @@ impl ConnectionContext {
     }
 
     /// Has the client make no more requests on this connection after this answer, where that is to be.
-    fn end_with(&self, answer: &mut Answer) {
+    fn end_with(&self, answer: &mut reply::Response) {
         if let Some(streams) = &self.streams {
             // HTTP/2 says it of the connection, not in an answer (RFC 9113, sections 6.8 and 8.2.2).
             answer.headers_mut().remove(CONNECTION);
@@ -216,7 +216,7 @@ pub(super) struct ResponseFuture {
     /// Why it is not even handed on.
     refused: Option<Problem>,
     /// The answer that waits until the rest of the request's body is read.
-    answer: Option<Answer>,
+    answer: Option<reply::Response>,
     info: RequestInfo,
     /// The page of another site that asks, where some may.
     page: Option<CrossOriginRequest>,

@@ -17,7 +17,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, visibility::Visibility};
+use super::{GroupMembership, Operations, visibility::Visibility};
 use crate::http::{self, answer};
 
 /// The consumer group as this member sees it, and what moved in it.
@@ -113,7 +113,7 @@ struct MembershipView {
 }
 
 impl MembershipView {
-    async fn of(membership: &Membership, visibility: Visibility) -> (&str, Self) {
+    async fn of(membership: &GroupMembership, visibility: Visibility) -> (&str, Self) {
         // First who may take a moment: the other is of now.
         let members = membership.description.members().await;
         let members = members

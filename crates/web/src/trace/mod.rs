@@ -21,7 +21,7 @@ pub use context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId, curren
 pub use exporter::Exporting;
 pub(crate) use http::RequestTrace;
 pub use kafka::{RecordTraces, context_of};
-pub use sampling::{Sampler, Share};
+pub use sampling::{Share, TraceSampler};
 pub use tracer::Tracer;
 
 /// Where spans go, and which.
@@ -36,7 +36,7 @@ pub struct TraceConfig {
     /// Whom the collector must prove to be, where it is asked over TLS.
     pub trust: Option<Trust>,
     /// The traces that are recorded.
-    pub sampler: Sampler,
+    pub sampler: TraceSampler,
     /// `service.name`.
     pub service_name: String,
     /// Further attributes of the service.

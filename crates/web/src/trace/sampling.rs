@@ -4,7 +4,7 @@ use super::context::{TraceContext, TraceId};
 
 /// Chooses the traces that are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sampler {
+pub struct TraceSampler {
     /// Whether the context that a request or a record came with decides, where there is one.
     pub parent_based: bool,
     /// The share of all others, and of all where no parent decides.
@@ -32,7 +32,7 @@ impl Share {
     }
 }
 
-impl Sampler {
+impl TraceSampler {
     /// The context of a new span: a child of that context, or the first of a new trace. A child that is not recorded is its
     /// parent: nothing tells them apart.
     pub(super) fn next(&self, parent: Option<&TraceContext>) -> TraceContext {
@@ -49,7 +49,7 @@ impl Sampler {
 }
 
 /// `parentbased_always_on`.
-impl Default for Sampler {
+impl Default for TraceSampler {
     fn default() -> Self {
         Self { parent_based: true, share: Share::ALL }
     }

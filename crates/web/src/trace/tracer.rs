@@ -17,7 +17,7 @@ use super::{
     TraceConfig,
     context::TraceContext,
     otlp::{Kind, Span},
-    sampling::Sampler,
+    sampling::TraceSampler,
 };
 
 /// Makes spans. Clones share it.
@@ -26,7 +26,7 @@ pub struct Tracer(Arc<Shared>);
 
 /// The state that those who make spans share with the one that exports them.
 pub(super) struct Shared {
-    sampler: Sampler,
+    sampler: TraceSampler,
     /// In JSON, one allocation each: the many small ones of spans that wait would lie scattered between those of
     /// requests, which all are slower for it (docs/benchmarks.md).
     ended: Mutex<VecDeque<Box<RawValue>>>,

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{
-    SEQUENCE, SequenceBounds, Sequences, VERDICT,
+    KeySequences, SEQUENCE, SequenceBounds, VERDICT,
     entry::{Source, origin},
     handler::Letters,
     in_place,
@@ -81,7 +81,7 @@ impl SequencedDeadLetters {
         let mut found = Vec::new();
         for (partition, range) in (0..).zip(self.reader.ranges().await?) {
             let source = self.source(partition, &topic_id);
-            let (sequences, now) = (Sequences::new(SequenceBounds::default()), Instant::now());
+            let (sequences, now) = (KeySequences::new(SequenceBounds::default()), Instant::now());
             let reader = self.reader.partition_reader(partition).without_waiting();
             let mut letters = Letters { sequences, reader, next: range.start, turn_at: now, looked_at: now };
             letters.follow(&source).await.map_err(unreadable)?;

@@ -23,7 +23,7 @@ use crate::store::{ActivityEvent, Criteria, Direction, StoredEvent};
 /// Events are numbered one after the other and leave oldest first. So an event that leaves is the first of each posting
 /// list it is in, and every operation costs the same however many events are held.
 #[derive(Debug, Default)]
-pub(super) struct PartitionLog {
+pub(super) struct StoreLog {
     /// `None` in the place of an event that was erased, by its user or its age.
     all: VecDeque<Option<Arc<StoredEvent>>>,
     /// By their numbers, the events that were erased and whose ids are still known.
@@ -83,7 +83,7 @@ impl Numbering {
 /// rounded up.
 const BESIDE_JSON: u64 = 224;
 
-impl PartitionLog {
+impl StoreLog {
     /// The number of known ids.
     pub(super) fn len(&self) -> usize {
         self.all.len()
@@ -109,7 +109,7 @@ impl PartitionLog {
         self.overflowed || self.len() as u64 >= bounds.events || self.bytes >= bounds.bytes
     }
 
-    /// As [`PartitionLog::pop_oldest`], to make room for a newer event. Erasures that came before all events that are left
+    /// As [`StoreLog::pop_oldest`], to make room for a newer event. Erasures that came before all events that are left
     /// are forgotten, so that the log can be restored from the oldest of these.
     pub(super) fn evict_oldest(&mut self) -> Option<Uuid> {
         self.overflowed = true;
