@@ -25,7 +25,8 @@ use super::{
     caller::CALLER,
     connection::Stop,
     cors::CrossOriginRequest,
-    deadlines::{CURRENT, ConnectionDeadlines, no_memory},
+    current_request::{self, no_memory},
+    deadlines::ConnectionDeadlines,
     head::{check_head, join_lists},
     media::is_event_stream,
     observer::{Observer, RequestInfo},
@@ -256,7 +257,7 @@ impl ResponseFuture {
             );
             overdue().into_response()
         } else if let Some(work) = &mut this.work {
-            let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.as_mut().poll(context));
+            let poll = || current_request::within(deadlines, || work.as_mut().poll(context));
             let poll = || CALLER.sync_scope(this.info.client, poll);
             let poll = || this.grant.during(poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
