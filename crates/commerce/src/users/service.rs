@@ -34,9 +34,9 @@ pub fn run(
 }
 
 async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka = Kafka::new(config.kafka)?
+    let traces = Arc::new(RecordTraces::new(config.http.tracer.clone()));
+    let kafka = Kafka::new(config.kafka.with_interceptor(Some(traces)))?
         .with_source("/users")
-        .with_interceptor(Arc::new(RecordTraces::new(config.http.tracer.clone())))
         .with_metadata_max_age(config.consumer.metadata_max_age);
     let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
