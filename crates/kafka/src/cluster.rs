@@ -187,8 +187,8 @@ impl Cluster {
         let address = Self::address(host, port);
         Box::pin(async move {
             self.open(&address).await.map_err(|error| match error {
-                WireError::Connect { address, source } if !self.addresses.is_bootstrap(&address) => {
-                    WireError::Advertised { address, source }
+                WireError::Connect { address, error } if !self.addresses.is_bootstrap(&address) => {
+                    WireError::Advertised { address, error }
                 }
                 error => error,
             })

@@ -255,5 +255,5 @@ fn envelope(fixed: &str) -> Answer {
 }
 
 fn unavailable() -> Problem {
-    store_unavailable(&StoreError("it does not answer".to_owned()))
+    store_unavailable(&StoreError::new("it does not answer"))
 }

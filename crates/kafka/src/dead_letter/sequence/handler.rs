@@ -17,7 +17,7 @@ use super::{
 use crate::{
     BatchLimits, BatchOutcome, DlqPublisher, FetchPosition, LogState, Poison, ReadError, Reader, Record,
     RecordHandler, RetryFrom, StartFrom, StatusRegistry, TransientError,
-    dead_letter::DlqReader,
+    dead_letter::{DlqReadError, DlqReader},
     group::{Lease, topic_id_text},
     topic,
     wire::WireError,
@@ -232,7 +232,7 @@ fn hold_up(outcome: &mut BatchOutcome, index: usize, why: String) -> usize {
 }
 
 fn unreadable(error: ReadError) -> TransientError {
-    TransientError::new(format!("the dead letters cannot be read: {error}"))
+    TransientError::new(DlqReadError::new(error))
 }
 
 #[async_trait]
