@@ -113,7 +113,8 @@ impl MemoryStore {
         }
     }
 
-    /// The number of ids that requests wait for.
+    /// The number of ids that requests wait for. For tests: no other way tells that a wait has begun, or left nothing behind.
+    #[doc(hidden)]
     pub fn awaited_ids(&self) -> usize {
         self.waiters.len()
     }

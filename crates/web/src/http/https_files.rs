@@ -13,7 +13,8 @@ pub struct HttpsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// A fault of one of the files, as a clause that its name goes before.
+/// A fault of one of the files, as a clause that its name goes before. All variants are here to stay: an application names
+/// its own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpsFault {
     /// With the certificate.

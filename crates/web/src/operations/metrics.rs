@@ -62,6 +62,7 @@ pub struct LabelledCounter {
 
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MetricKind {
     /// A value that only grows.
     Counter,
