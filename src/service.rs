@@ -7,7 +7,7 @@ use highwater_kafka::Kafka;
 use highwater_web::{
     dead_letters::{self, DlqAdmin},
     http::{self, AdminAuth, Listeners, Traffic},
-    operations::{Membership, Operations},
+    operations::{GroupMembership, Operations},
     shutdown::Shutdown,
     trace::RecordTraces,
 };
@@ -49,9 +49,9 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     let (store, listing_limit) = open_store(&config).await?;
     let listing_limit = Arc::new(listing_limit);
     let streams = Arc::new(EventStreams::new(config.activity.max_event_streams));
-    let kafka = Kafka::new(config.kafka)?
-        .with_metadata_max_age(config.consumer.metadata_max_age)
-        .with_interceptor(Arc::new(RecordTraces::new(config.http.tracer.clone())));
+    let traces = Arc::new(RecordTraces::new(config.http.tracer.clone()));
+    let kafka = Kafka::new(config.kafka.with_interceptor(Some(traces)))?
+        .with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
     let processor = Processor::new(Arc::clone(&store), Arc::clone(&conflicts))
@@ -84,7 +84,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         embedded: config.embedded,
         shutdown: shutdown.clone(),
         admin_auth,
-        memberships: vec![Membership::of(&consuming, kafka.status())],
+        memberships: vec![GroupMembership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
         status_source: Some(Arc::new(StoreStatus {
             store: Arc::clone(&store),

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    Batch, BatchHandler, BatchLimits, BatchOutcome, FetchPosition, LogState, Record, StartFrom,
+    Batch, BatchHandler, BatchLimits, BatchOutcome, FetchPosition, LogState, Record, RetryFrom, StartFrom,
     TransientError, correlation_of,
 };
 use highwater_web::trace::{context_of, within};
@@ -15,7 +15,7 @@ use super::{
     Conflicts, LoggedEvents,
     topic_record::{TopicRecord, first_offset},
 };
-use crate::store::{Admission, EventRecord, EventStore, Log, LogPosition, Start, StoreError};
+use crate::store::{Admission, EventRecord, EventStore, Log, LogPosition, Start};
 
 /// The log target of processed events.
 const TARGET: &str = "highwater::processed";
@@ -43,9 +43,6 @@ impl Run {
         std::mem::replace(self, Self::with_capacity(0))
     }
 }
-
-/// Where a batch failed: the index of the first record that is not processed, and the reason.
-type RetryFrom = (usize, StoreError);
 
 /// The consumer's handler, which stores events, and erases them.
 pub struct Processor {
@@ -77,7 +74,7 @@ impl Processor {
         let mut is_at_end = false;
         for (index, record) in records.into_iter().enumerate() {
             let source = batch.record(index);
-            let failed = |error| (index, error);
+            let failed = |error| RetryFrom::new(index, TransientError::new(error));
             is_at_end = matches!(record, TopicRecord::Erasure(_));
             match record {
                 TopicRecord::Event(event) => {
@@ -122,7 +119,8 @@ impl Processor {
         are_new: bool,
     ) -> Result<(), RetryFrom> {
         let Run { indexes, events } = run;
-        let failed = |error| (indexes.first().copied().unwrap_or(0), error);
+        let failed =
+            |error| RetryFrom::new(indexes.first().copied().unwrap_or(0), TransientError::new(error));
         let admissions = self.store.admit(batch.partition(), events, next).await.map_err(failed)?;
         if are_new {
             for (index, admission) in indexes.into_iter().zip(&admissions) {
@@ -177,7 +175,7 @@ impl BatchHandler<TopicRecord> for Processor {
     async fn handle(&self, batch: Batch<'_, TopicRecord>) -> BatchOutcome {
         match self.apply(batch, true).await {
             Ok(()) => BatchOutcome::default(),
-            Err((index, unavailable)) => BatchOutcome::retry_from(index, TransientError::new(unavailable)),
+            Err(retry) => BatchOutcome::retry_from(retry.index, retry.error),
         }
     }
 
@@ -238,7 +236,7 @@ impl BatchHandler<TopicRecord> for Processor {
     }
 
     async fn restore(&self, batch: Batch<'_, TopicRecord>) -> Result<(), TransientError> {
-        self.apply(batch, false).await.map_err(|(_, unavailable)| TransientError::new(unavailable))
+        self.apply(batch, false).await.map_err(|retry| retry.error)
     }
 
     async fn wants_older(&self, partition: i32) -> bool {

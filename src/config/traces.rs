@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater_web::trace::{Sampler, Share, TraceConfig};
+use highwater_web::trace::{Share, TraceConfig, TraceSampler};
 
 use super::{
     Service,
@@ -77,7 +77,7 @@ pub(super) fn read(
         headers,
         timeout: Duration::from_millis(timeout as u64),
         trust,
-        sampler: Sampler { parent_based: sampling.parent_based, share: sampling.share.unwrap_or(share) },
+        sampler: TraceSampler { parent_based: sampling.parent_based, share: sampling.share.unwrap_or(share) },
         service_name: named.or(attribute).unwrap_or_else(|| name.to_owned()),
         resource,
         max_queue,

@@ -75,7 +75,7 @@ pub(super) async fn run(
     for attempt in 1.. {
         // An error here says nothing about the database alone.
         let catch_up = async |goals: Offsets| {
-            filler.fill(&goals).await.map_err(|error| StoreError(format!("{error:#}")))
+            filler.fill(&goals).await.map_err(|error| StoreError::new(format!("{error:#}")))
         };
         match rebuild.swap(allows_loss, catch_up).await {
             Ok(Swapped::Done) => break,

@@ -7,7 +7,7 @@ use highwater_web::{
     Secret,
     http::{
         Https, PROBLEM_JSON,
-        client::{Answer, Request, ask},
+        client::{Request, Response, ask},
     },
 };
 use serde_json::Value;
@@ -40,7 +40,7 @@ impl Service {
     }
 
     /// Sends a request and returns the answer, whatever its status.
-    pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+    pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Response> {
         let request = match &self.token {
             Some(token) => &request.clone().with("authorization", format!("Bearer {}", token.reveal())),
             None => request,
@@ -52,7 +52,7 @@ impl Service {
     }
 
     /// Sends a request, whose answer must have this status.
-    pub(super) async fn answers(&self, status: u16, request: &Request) -> anyhow::Result<Answer> {
+    pub(super) async fn answers(&self, status: u16, request: &Request) -> anyhow::Result<Response> {
         let answer = self.ask(request).await?;
         ensure!(answer.status == status, "{status} expected, but the answer is {}", shown(&answer));
         Ok(answer)
@@ -73,7 +73,7 @@ impl Service {
         request: &Request,
         status: u16,
         field: Option<&str>,
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<Response> {
         let answer = self.answers(status, request).await?;
         ensure!(
             answer.header("content-type") == Some(PROBLEM_JSON),
@@ -104,7 +104,7 @@ pub(super) fn text(value: &Value) -> &str {
 }
 
 /// An answer as one line of the report.
-pub(super) fn shown(answer: &Answer) -> String {
+pub(super) fn shown(answer: &Response) -> String {
     let body = answer.text();
     let beginning: String = body.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{} {beginning}{}", answer.status, if beginning.len() < body.len() { "…" } else { "" })

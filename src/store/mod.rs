@@ -224,4 +224,11 @@ pub enum Admission {
 /// The store did not carry out the call; a later attempt may succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the store is unavailable: {0}")]
-pub struct StoreError(pub String);
+pub struct StoreError(String);
+
+impl StoreError {
+    /// An error for that reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}

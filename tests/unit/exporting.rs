@@ -8,7 +8,7 @@ use std::{
 use chrono::Utc;
 use highwater_kafka::{Interceptor as _, Message};
 use highwater_net::client::Url;
-use highwater_web::trace::{Exporting, RecordTraces, Sampler, TraceConfig};
+use highwater_web::trace::{Exporting, RecordTraces, TraceConfig, TraceSampler};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -53,7 +53,7 @@ impl Collector {
             headers: Vec::new(),
             timeout: Duration::from_secs(10),
             trust: None,
-            sampler: Sampler::default(),
+            sampler: TraceSampler::default(),
             service_name: "tests".to_owned(),
             resource: Vec::new(),
             max_queue: 10,

@@ -7,7 +7,7 @@ use chrono::Utc;
 use highwater_kafka::{Interceptor, Message, PublishError, Receipt, Record, dead_letter};
 use highwater_net::client::Url;
 use highwater_web::trace::{
-    Exporting, RecordTraces, Sampler, Share, TraceConfig, TraceContext, context_of, current, within,
+    Exporting, RecordTraces, Share, TraceConfig, TraceContext, TraceSampler, context_of, current, within,
 };
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -142,7 +142,7 @@ fn without_a_tracer_a_message_gets_the_context_as_it_came_and_none_of_its_own() 
     assert_eq!(sent(&traces, &[("traceparent", PARENT)], Some(&other)).as_deref(), Some(PARENT));
 }
 
-fn exporting(sampler: Sampler, max_queue: usize) -> Exporting {
+fn exporting(sampler: TraceSampler, max_queue: usize) -> Exporting {
     Exporting::start(TraceConfig {
         // Nothing listens there.
         endpoint: Url::parse("http://127.0.0.1:9/v1/traces").unwrap(),
@@ -160,7 +160,7 @@ fn exporting(sampler: Sampler, max_queue: usize) -> Exporting {
 
 #[tokio::test]
 async fn a_dead_letter_and_a_redrive_keep_the_headers_of_a_record_that_came_without_a_context() {
-    let exporting = exporting(Sampler { parent_based: true, share: Share::ALL }, 10);
+    let exporting = exporting(TraceSampler { parent_based: true, share: Share::ALL }, 10);
     let traces = RecordTraces::new(Some(exporting.tracer()));
     assert!(sent(&traces, &[("name", "value")], None).is_some(), "any other message begins a trace");
     for header in [dead_letter::ERROR, dead_letter::REDRIVES] {
@@ -179,7 +179,7 @@ async fn a_parent_decides_about_its_children_and_the_share_about_the_rest() {
         (false, Share::ALL, true, true, true),
         (false, Share::NONE, false, false, false),
     ] {
-        let exporting = exporting(Sampler { parent_based, share }, 100);
+        let exporting = exporting(TraceSampler { parent_based, share }, 100);
         let traces = RecordTraces::new(Some(exporting.tracer()));
         for (parent, is_sampled) in
             [(Some(PARENT), below_sampled), (Some(&*unsampled), below_unsampled), (None, root)]
@@ -203,14 +203,14 @@ async fn a_parent_decides_about_its_children_and_the_share_about_the_rest() {
 
 #[tokio::test]
 async fn a_share_takes_about_as_many_new_traces_and_all_that_take_it_take_the_same() {
-    let quarter = Sampler { parent_based: true, share: Share::of(0.25).unwrap() };
+    let quarter = TraceSampler { parent_based: true, share: Share::of(0.25).unwrap() };
     let exporting = exporting(quarter, 1);
     let traces = RecordTraces::new(Some(exporting.tracer()));
     let roots: Vec<_> = (0..4_000).filter_map(|_| parse(&sent(&traces, &[], None)?)).collect();
     let sampled = roots.iter().filter(|context| context.is_sampled()).count();
     assert!((800..1_200).contains(&sampled), "{sampled} of 4000");
 
-    let own = self::exporting(Sampler { parent_based: false, ..quarter }, 1);
+    let own = self::exporting(TraceSampler { parent_based: false, ..quarter }, 1);
     let others = RecordTraces::new(Some(own.tracer()));
     for root in roots {
         let again = parse(&sent(&others, &[], Some(&written(&root))).unwrap()).unwrap();
@@ -223,7 +223,7 @@ async fn a_share_takes_about_as_many_new_traces_and_all_that_take_it_take_the_sa
 
 #[tokio::test]
 async fn spans_beyond_the_queue_are_dropped_and_counted() {
-    let exporting = exporting(Sampler::default(), 3);
+    let exporting = exporting(TraceSampler::default(), 3);
     let tracer = exporting.tracer();
     let traces = RecordTraces::new(Some(tracer.clone()));
     for _ in 0..5 {
@@ -237,7 +237,7 @@ async fn spans_beyond_the_queue_are_dropped_and_counted() {
 
 #[tokio::test]
 async fn a_span_that_is_given_up_counts_and_one_that_is_not_acknowledged_does() {
-    let exporting = exporting(Sampler::default(), 100);
+    let exporting = exporting(TraceSampler::default(), 100);
     let tracer = exporting.tracer();
     let traces = RecordTraces::new(Some(tracer.clone()));
     let topic = Arc::from("events");

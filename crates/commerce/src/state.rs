@@ -157,5 +157,6 @@ fn refusal(error: AppendError, keyed: bool) -> Option<Problem> {
             };
             Some(publish_problem(error, again))
         }
+        _ => Some(Problem::internal()),
     }
 }

@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use highwater_web::{
-    auth::Gate,
+    auth::AccessGate,
     http::{CORRELATION_ID, CorrelationId, CrossOriginRequest, Problem, check_origin},
     shutdown::Shutdown,
 };
@@ -42,7 +42,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
             let (tree, traffic) = service::tree(&config, Front::Lambda, &Shutdown::new())?;
             let tree = warp::service(tree);
             let config = Arc::new(config.http);
-            let gate = Arc::new(Gate::new(&config.auth, &PATHS));
+            let gate = Arc::new(AccessGate::new(&config.auth, &PATHS));
             let watched = Arc::clone(&gate);
             // Between events this task stands still with the sandbox.
             tokio::spawn(async move { watched.watch().await });

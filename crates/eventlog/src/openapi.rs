@@ -62,7 +62,11 @@ pub fn document() -> Value {
     let away =
         DatabaseState { connected: false, error: Some(reason(Database::Details, &DatabaseError::Late)) };
     let held = json!(Databases { sql_server: up(), dynamo_db: away });
-    operations::describe(&mut document, operations::Reads::NoKafka, &[("databases", databases, held)]);
+    operations::describe(
+        &mut document,
+        operations::ConsumedTopics::NoKafka,
+        &[("databases", databases, held)],
+    );
     openapi::describe_files(&mut document);
     document.finish()
 }

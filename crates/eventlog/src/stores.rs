@@ -16,6 +16,7 @@ pub type DatabaseResult<T> = Result<T, DatabaseError>;
 
 /// The error of a database. The text is for the log, never for a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DatabaseError {
     /// The database cannot be reached, or breaks off: the request may have been carried out.
     #[error("away: {0}")]

@@ -9,7 +9,7 @@ mod outage;
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -41,7 +41,6 @@ pub struct Cluster {
     auth_backoff: AuthBackoff,
     /// Whether it was logged that retries can write twice.
     warned_of_copies: AtomicBool,
-    interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
 impl Cluster {
@@ -61,7 +60,6 @@ impl Cluster {
             breakers: Breakers::default(),
             auth_backoff: AuthBackoff::default(),
             warned_of_copies: AtomicBool::new(false),
-            interceptor: OnceLock::new(),
         })
     }
 
@@ -70,14 +68,9 @@ impl Cluster {
         self.config.request_timeout
     }
 
-    /// Sets the interceptor of its producers and consumers; only the first call counts.
-    pub(crate) fn intercept(&self, interceptor: Arc<dyn Interceptor>) {
-        self.interceptor.get_or_init(|| interceptor);
-    }
-
-    /// The interceptor of its producers and consumers.
+    /// [`ClusterConfig::interceptor`].
     pub(crate) fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
-        self.interceptor.get()
+        self.config.interceptor.as_ref()
     }
 
     pub(crate) fn config(&self) -> &ClusterConfig {
@@ -194,8 +187,8 @@ impl Cluster {
         let address = Self::address(host, port);
         Box::pin(async move {
             self.open(&address).await.map_err(|error| match error {
-                WireError::Connect { address, source } if !self.addresses.is_bootstrap(&address) => {
-                    WireError::Advertised { address, source }
+                WireError::Connect { address, error } if !self.addresses.is_bootstrap(&address) => {
+                    WireError::Advertised { address, error }
                 }
                 error => error,
             })

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::{connector::Connector, security::Security};
+use super::{connector::Connector, interceptor::Interceptor, security::Security};
 
 /// A setting that cannot be used, by the name of its field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,6 +41,8 @@ pub struct ClusterConfig {
     pub security: Security,
     /// Opens the streams to brokers. `None`, the default, is TCP.
     pub connector: Option<Arc<dyn Connector>>,
+    /// Sees the records of all producers and consumers. None by default.
+    pub interceptor: Option<Arc<dyn Interceptor>>,
     /// The name that brokers see in their logs and quotas. `highwater` by default.
     pub client_id: String,
     /// The timeout of connecting, TLS and the first response included. 1 s by default.
@@ -56,6 +58,7 @@ impl ClusterConfig {
             brokers,
             security: Security::default(),
             connector: None,
+            interceptor: None,
             client_id: "highwater".to_owned(),
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(5),
@@ -71,6 +74,7 @@ impl ClusterConfig {
 setters!(ClusterConfig {
     with_security(security: Security),
     with_connector(connector: Option<Arc<dyn Connector>>),
+    with_interceptor(interceptor: Option<Arc<dyn Interceptor>>),
     with_client_id(client_id: String),
     with_connect_timeout(connect_timeout: Duration),
     with_request_timeout(request_timeout: Duration),

@@ -1,11 +1,14 @@
 //! Hooks on records as they are sent and as they are processed (KIP-42; `ProducerInterceptor` and `ConsumerInterceptor` in
 //! Java).
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ptr, sync::Arc, time::Duration};
 
 use super::{BatchOutcome, Message, PublishError, Receipt, Record};
 
-/// Sees the records of all producers and consumers of a cluster. It is called on their way, and must not block.
+/// Sees the records of all producers and consumers of a cluster ([`ClusterConfig::interceptor`]). It is called on their way, and
+/// must not block.
+///
+/// [`ClusterConfig::interceptor`]: crate::ClusterConfig::interceptor
 pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
     /// A message is about to join the producer's queue; it may get further headers. Returns the hook for its
     /// acknowledgement, if there is one.
@@ -14,6 +17,15 @@ pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
     /// A handler was given records. Records that are handled again come again.
     fn on_processed(&self, batch: ProcessedBatch<'_>);
 }
+
+/// An interceptor is equal to itself alone.
+impl PartialEq for dyn Interceptor {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::addr_eq(self, other)
+    }
+}
+
+impl Eq for dyn Interceptor {}
 
 /// A hook for a message's acknowledgement, or for its failure. It is dropped without a call if nobody waits any longer.
 pub type OnAcknowledgement = Box<dyn FnOnce(&Result<Receipt, PublishError>) + Send>;

@@ -12,9 +12,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Cluster, ClusterConfig, ConfigError, ConsumerConfig, Context, Delivery, Envelope, Interceptor, Message,
-    Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, StatusRegistry, Topic,
-    TopicConfig,
+    Cluster, ClusterConfig, ConfigError, ConsumerConfig, Context, Delivery, Envelope, Message, Payload,
+    Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, StatusRegistry, Topic, TopicConfig,
 };
 pub use consumer_builder::{ConsumerBuilder, ConsumerHandle};
 
@@ -56,14 +55,6 @@ impl Kafka {
     #[must_use]
     pub fn with_source(self, source: &str) -> Self {
         Self { source: source.into(), ..self }
-    }
-
-    /// Sets the interceptor of the producers and consumers that are made from now on. Clones share it, and only the first
-    /// call counts.
-    #[must_use]
-    pub fn with_interceptor(self, interceptor: Arc<dyn Interceptor>) -> Self {
-        self.cluster.intercept(interceptor);
-        self
     }
 
     /// A topic with events of type `P`. The cluster is not asked before the topic has a producer or a consumer: see

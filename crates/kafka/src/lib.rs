@@ -27,6 +27,7 @@
 //!
 //! Errors of the cluster are retried with backoff, are logged once, and show in the [`Status`] until they pass. An
 //! error is returned only for what the caller can act on: [`PublishError`] of a record, [`ConfigError`] of a setting.
+//! An error displays its cause, too, and its `source` is below that: a chain that is printed says nothing twice.
 //!
 //! # Features
 //!

@@ -94,7 +94,7 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// A record was not acknowledged.
+/// A record was not acknowledged. One error is that of all records of a batch, so it has its cause in words.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishError {

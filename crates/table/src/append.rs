@@ -18,6 +18,7 @@ const READ_BACK: Duration = Duration::from_secs(5);
 
 /// The reason why an event is not known to be part of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum AppendError {
     /// The event is in the log, and rejected: the state had changed. Read the state again and decide anew.
     #[error("the state has changed meanwhile")]

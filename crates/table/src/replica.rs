@@ -31,7 +31,7 @@ pub trait Projection: Default + Send + Sync + 'static {
     fn bytes(&self) -> usize;
 }
 
-/// The outcome of an event.
+/// The outcome of an event: there is no third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// The event is part of the state.

@@ -28,6 +28,7 @@ pub struct Shutdown {
 
 /// The stage of a service's life. It never goes back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Stage {
     /// No stop is requested.
     #[default]

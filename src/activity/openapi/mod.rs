@@ -55,7 +55,7 @@ pub fn document() -> Value {
     rejections(&mut document);
     let store = document.schema::<StoreHealth>();
     let held = json!({ "events": 40, "duplicates": 0, "evicted": 0, "conflicts": 0 });
-    operations::describe(&mut document, operations::Reads::OneTopic, &[("store", store, held)]);
+    operations::describe(&mut document, operations::ConsumedTopics::One, &[("store", store, held)]);
     dead_letters::describe(&mut document);
     openapi::describe_files(&mut document);
     let page = Operation::new("get", "getConsole", "The live page of this instance");
@@ -255,5 +255,5 @@ fn envelope(fixed: &str) -> Answer {
 }
 
 fn unavailable() -> Problem {
-    store_unavailable(&StoreError("it does not answer".to_owned()))
+    store_unavailable(&StoreError::new("it does not answer"))
 }

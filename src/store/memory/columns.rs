@@ -1,4 +1,4 @@
-//! The columns that a scan compares: the timestamps and the hashes of the event types of one partition log.
+//! The columns that a scan compares: the timestamps and the hashes of the event types of one store log.
 //!
 //! A comparison in a column takes a nanosecond or two; the event itself would be a cache miss. Each block of the columns
 //! knows its earliest and latest timestamp (a zone map), so a scan skips most blocks whole.

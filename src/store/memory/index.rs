@@ -1,4 +1,4 @@
-//! An index of a partition log by one property, such as the user, at a few bytes an event.
+//! An index of a store log by one property, such as the user, at a few bytes an event.
 
 use std::collections::VecDeque;
 

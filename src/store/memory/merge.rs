@@ -1,4 +1,4 @@
-//! A page of a query: a merge of the scans of all partition logs, in the order of processing or its reverse.
+//! A page of a query: a merge of the scans of all store logs, in the order of processing or its reverse.
 
 use std::{
     collections::BinaryHeap,
@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    partition_log::PartitionLog,
     scan::{Candidate, Scan},
+    store_log::StoreLog,
 };
 use crate::store::{Criteria, Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span};
 
@@ -21,7 +21,7 @@ const COST_OF_EVENT: usize = 16;
 /// The events that match and are within the span, at most `limit` of them. The page is shorter, with `rest` set, if
 /// [`MAX_COMPARISONS`] or [`PAGE_BYTES`] ends it.
 pub(super) fn page(
-    logs: &[(i32, impl Deref<Target = PartitionLog>)],
+    logs: &[(i32, impl Deref<Target = StoreLog>)],
     query: &EventQuery,
     within: &Span,
     limit: usize,

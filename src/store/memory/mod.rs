@@ -9,10 +9,10 @@ mod ages;
 mod columns;
 mod index;
 mod merge;
-mod partition_log;
-mod partition_logs;
 mod retention;
 mod scan;
+mod store_log;
+mod store_logs;
 
 use std::{
     sync::{
@@ -34,8 +34,8 @@ use super::{
     event::user_json, waiters::Waiters,
 };
 use ages::Retention;
-use partition_log::PartitionLog;
-use partition_logs::PartitionLogs;
+use store_log::StoreLog;
+use store_logs::StoreLogs;
 
 /// The number of events that leave or are erased before the task yields: about a millisecond of work.
 const EVICTION_BATCH: usize = 4096;
@@ -56,7 +56,7 @@ pub struct MemoryStore {
     partitions: AtomicU64,
     /// `None` for an event that was erased, or was older than the retention.
     by_id: HashMap<Uuid, Option<Arc<StoredEvent>>>,
-    logs: PartitionLogs,
+    logs: StoreLogs,
     waiters: Waiters,
     duplicates: AtomicU64,
     evicted: AtomicU64,
@@ -102,7 +102,7 @@ impl MemoryStore {
             bounds: config.clone(),
             partitions: AtomicU64::new(1),
             by_id: HashMap::new(),
-            logs: PartitionLogs::default(),
+            logs: StoreLogs::default(),
             waiters: Waiters::default(),
             duplicates: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -113,7 +113,8 @@ impl MemoryStore {
         }
     }
 
-    /// The number of ids that requests wait for.
+    /// The number of ids that requests wait for. For tests: no other way tells that a wait has begun, or left nothing behind.
+    #[doc(hidden)]
     pub fn awaited_ids(&self) -> usize {
         self.waiters.len()
     }
@@ -160,7 +161,7 @@ impl MemoryStore {
 
     /// Evicts the oldest events beyond the bounds from the log and the map, at most `most` of them. Returns whether
     /// more may follow.
-    fn evict(&self, log: &mut PartitionLog, partition: i32, most: usize) -> bool {
+    fn evict(&self, log: &mut StoreLog, partition: i32, most: usize) -> bool {
         let bounds = self.partition_bounds();
         let before = log.events();
         let mut left = 0;
@@ -231,7 +232,7 @@ impl EventStore for MemoryStore {
 
     async fn erase(&self, partition: i32, erasure: &Erasure, _next: LogPosition) -> Result<(), StoreError> {
         let user = user_json(&erasure.user_id);
-        let is_known = |log: &PartitionLog| log.knows_erasure(erasure.offset, &user);
+        let is_known = |log: &StoreLog| log.knows_erasure(erasure.offset, &user);
         if self.logs.look(partition, is_known).unwrap_or(false) {
             return Ok(());
         }
@@ -258,7 +259,7 @@ impl EventStore for MemoryStore {
     }
 
     fn erased_below(&self, partition: i32) -> i64 {
-        self.logs.look(partition, PartitionLog::erased_below).unwrap_or(i64::MIN)
+        self.logs.look(partition, StoreLog::erased_below).unwrap_or(i64::MIN)
     }
 
     async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError> {
@@ -319,7 +320,7 @@ impl EventStore for MemoryStore {
     }
 
     fn held_from(&self, partition: i32) -> Option<i64> {
-        self.logs.look(partition, PartitionLog::held_from).flatten()
+        self.logs.look(partition, StoreLog::held_from).flatten()
     }
 
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
@@ -341,7 +342,7 @@ impl EventStore for MemoryStore {
 /// leaves none behind.
 struct RemovedLog<'a> {
     by_id: &'a HashMap<Uuid, Option<Arc<StoredEvent>>>,
-    log: PartitionLog,
+    log: StoreLog,
 }
 
 impl RemovedLog<'_> {

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::Utc;
 
-use super::{EVICTION_BATCH, MemoryStore, ages::Retention, partition_log::PartitionLog};
+use super::{EVICTION_BATCH, MemoryStore, ages::Retention, store_log::StoreLog};
 use crate::store::retention_interval;
 
 impl MemoryStore {
@@ -24,7 +24,7 @@ impl MemoryStore {
     }
 
     /// Deletes events of a log, at most `most` of them. Returns whether more may follow.
-    pub(super) fn expire(&self, log: &mut PartitionLog, most: usize) -> bool {
+    pub(super) fn expire(&self, log: &mut StoreLog, most: usize) -> bool {
         let Some(retention) = self.retention else { return false };
         let ids = log.expire(Utc::now().timestamp_millis(), retention, most);
         for id in &ids {

@@ -1,18 +1,18 @@
-//! A scan of one partition log that skips blocks without a match.
+//! A scan of one store log that skips what cannot match.
 
 use std::{ops::Range, sync::Arc};
 
 use super::{
     columns::{BlockView, ColumnFilter},
     index::Postings,
-    partition_log::PartitionLog,
+    store_log::StoreLog,
 };
 use crate::store::{Direction, SequenceNumber, StoredEvent};
 
 /// Events of one log, one after the other, from either end.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
-    log: &'a PartitionLog,
+    log: &'a StoreLog,
     /// The events to look at; `None` stands for all.
     postings: Option<&'a Postings>,
     filter: ColumnFilter,
@@ -61,7 +61,7 @@ impl Candidate<'_> {
 impl<'a> Scan<'a> {
     /// A scan of those events whose sequence numbers are in `within`.
     pub(super) fn new(
-        log: &'a PartitionLog,
+        log: &'a StoreLog,
         postings: Option<&'a Postings>,
         filter: ColumnFilter,
         direction: Direction,

@@ -103,14 +103,14 @@ pub(super) async fn admit(
         &batch.events,
         &leader_epoch,
     ];
-    let mut lease = pool.lease().await?;
+    let mut connection = pool.connection().await?;
     let admitted = match wary_batches {
-        0 => lease.query(ADMIT_NEW, parameters).await,
-        _ => lease.query(ADMIT, parameters).await,
+        0 => connection.query(ADMIT_NEW, parameters).await,
+        _ => connection.query(ADMIT, parameters).await,
     };
     let admitted = match admitted {
         // None of it is stored, and the connection is as good as before.
-        Err(failure) if failure.is_taken() => lease.query(ADMIT, parameters).await,
+        Err(failure) if failure.is_taken() => connection.query(ADMIT, parameters).await,
         admitted => admitted,
     };
     let rows = match admitted {
@@ -121,7 +121,7 @@ pub(super) async fn admit(
             return Err(failure);
         }
     };
-    lease.done();
+    connection.done();
     let row = rows.first().ok_or(Failure::Fenced(partition))?;
     let added: Vec<i64> = row.get(1);
     let has_copies = added.len() < events.len();

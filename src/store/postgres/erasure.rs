@@ -94,16 +94,16 @@ pub(super) async fn erase(
 /// Deletes a batch, and returns the number of deleted events.
 async fn delete_batch(pool: &Pool, partition: i32, user: &str, end: i64) -> Result<u64, Failure> {
     // Dropped before its end, the connection is closed, which rolls the transaction back.
-    let mut lease = pool.lease().await?;
+    let mut connection = pool.connection().await?;
     let mut deleted: i64 = 0;
-    if lease.query(HAS_EVENTS, &[&partition, &user, &end]).await?.first().is_some_and(|row| row.get(0)) {
-        lease.query("BEGIN", &[]).await?;
-        lease.query(LOCK_DEPARTED, &[]).await?;
-        let rows = lease.query(DELETE, &[&partition, &user, &end, &BATCH]).await?;
+    if connection.query(HAS_EVENTS, &[&partition, &user, &end]).await?.first().is_some_and(|row| row.get(0)) {
+        connection.query("BEGIN", &[]).await?;
+        connection.query(LOCK_DEPARTED, &[]).await?;
+        let rows = connection.query(DELETE, &[&partition, &user, &end, &BATCH]).await?;
         deleted = rows.first().map_or(0, |row| row.get(0));
-        lease.query("COMMIT", &[]).await?;
+        connection.query("COMMIT", &[]).await?;
     }
-    lease.done();
+    connection.done();
     Ok(deleted.unsigned_abs())
 }
 

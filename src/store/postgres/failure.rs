@@ -47,7 +47,7 @@ impl Failure {
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        Self(failure.to_string())
+        Self::new(failure.to_string())
     }
 }
 

@@ -350,9 +350,9 @@ impl EventStore for PostgresStore {
 
     async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError> {
         let page = async {
-            let mut lease = self.inner.readers.lease().await?;
-            let page = reading::page(&mut lease, query, within, limit).await?;
-            lease.done();
+            let mut connection = self.inner.readers.connection().await?;
+            let page = reading::page(&mut connection, query, within, limit).await?;
+            connection.done();
             Ok(page)
         };
         self.inner.availability.noted(page.await)

@@ -35,9 +35,9 @@ struct Connection {
     statements: HashMap<String, Statement>,
 }
 
-/// A connection in use. Dropped, it is closed; it goes back to the others once it is [`Lease::done`].
+/// A connection in use. Dropped, it is closed; it goes back to the others once it is [`PooledConnection::done`].
 #[derive(Debug)]
-pub(super) struct Lease<'a> {
+pub(super) struct PooledConnection<'a> {
     pool: &'a Pool,
     connection: Connection,
     _permit: SemaphorePermit<'a>,
@@ -49,7 +49,7 @@ impl Pool {
     }
 
     /// A connection, preferably an idle one.
-    pub(super) async fn lease(&self) -> Result<Lease<'_>, Failure> {
+    pub(super) async fn connection(&self) -> Result<PooledConnection<'_>, Failure> {
         let patience = self.config.timeout;
         let permit = timeout(patience, self.permits.acquire()).await.map_err(|_| Failure::Busy(patience))?;
         let Ok(permit) = permit else { return Err(Failure::Busy(patience)) };
@@ -57,19 +57,19 @@ impl Pool {
             let idle = self.idle().pop();
             match idle {
                 Some(connection) if connection.client.is_closed() => {}
-                Some(connection) => return Ok(Lease { pool: self, connection, _permit: permit }),
+                Some(connection) => return Ok(PooledConnection { pool: self, connection, _permit: permit }),
                 None => break,
             }
         }
         let connection = Connection { client: connect(&self.config).await?, statements: HashMap::new() };
-        Ok(Lease { pool: self, connection, _permit: permit })
+        Ok(PooledConnection { pool: self, connection, _permit: permit })
     }
 
     /// Runs one statement with any connection.
     pub(super) async fn query(&self, text: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
-        let mut lease = self.lease().await?;
-        let rows = lease.query(text, parameters).await?;
-        lease.done();
+        let mut connection = self.connection().await?;
+        let rows = connection.query(text, parameters).await?;
+        connection.done();
         Ok(rows)
     }
 
@@ -78,7 +78,7 @@ impl Pool {
     }
 }
 
-impl Lease<'_> {
+impl PooledConnection<'_> {
     /// The rows of a statement, which is prepared once for each connection.
     pub(super) async fn query(
         &mut self,

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use tokio_postgres::types::ToSql;
 
-use super::{failure::Failure, pool::Lease, row};
+use super::{failure::Failure, pool::PooledConnection, row};
 use crate::store::{
     Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span, StoredEvent,
     event::{type_key, user_key},
@@ -22,7 +22,7 @@ const SHORT: usize = 128;
 /// The next events of the query within the span, at most `limit`. There are fewer, with more to come, if the rows that were
 /// read of a partition are used up: then the next event is not known.
 pub(super) async fn page(
-    lease: &mut Lease<'_>,
+    connection: &mut PooledConnection<'_>,
     query: &EventQuery,
     within: Span,
     limit: usize,
@@ -30,10 +30,10 @@ pub(super) async fn page(
     let mut parts: Vec<Part> =
         within.0.into_iter().map(|(partition, whole)| Part::new(partition, whole, query.direction)).collect();
     if query.from.is_some() || query.to.is_some() {
-        narrow(lease, query, &mut parts).await?;
+        narrow(connection, query, &mut parts).await?;
     }
     let share = if limit <= SHORT || parts.len() < 2 { limit } else { limit * 5 / (4 * parts.len()) };
-    fetch(lease, query, &mut parts, share + 1).await?;
+    fetch(connection, query, &mut parts, share + 1).await?;
     Ok(merge(parts, limit))
 }
 
@@ -140,7 +140,11 @@ fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
 }
 
 /// Narrows each part to the blocks that may have events of the requested time.
-async fn narrow(lease: &mut Lease<'_>, query: &EventQuery, parts: &mut [Part]) -> Result<(), Failure> {
+async fn narrow(
+    connection: &mut PooledConnection<'_>,
+    query: &EventQuery,
+    parts: &mut [Part],
+) -> Result<(), Failure> {
     let order = order(query.direction);
     let text = format!(
         "SELECT span.number, found.block
@@ -154,7 +158,7 @@ async fn narrow(lease: &mut Lease<'_>, query: &EventQuery, parts: &mut [Part]) -
     );
     let (partitions, lows, highs) = stretches(parts);
     let (from, to) = times(query);
-    let rows = lease.query(&text, &[&partitions, &lows, &highs, &from, &to]).await?;
+    let rows = connection.query(&text, &[&partitions, &lows, &highs, &from, &to]).await?;
     let mut blocks = vec![Vec::new(); partitions.len()];
     for row in &rows {
         numbered(&mut blocks, row.get(0)).push(row.get::<_, i64>(1));
@@ -183,7 +187,7 @@ impl Bounds {
 
 /// Reads at most this number of rows of each stretch.
 async fn fetch(
-    lease: &mut Lease<'_>,
+    connection: &mut PooledConnection<'_>,
     query: &EventQuery,
     parts: &mut [Part],
     most: usize,
@@ -231,7 +235,7 @@ async fn fetch(
         ) AS found
         WHERE found.bytes_before < $5"
     );
-    let rows = lease.query(&text, &parameters).await?;
+    let rows = connection.query(&text, &parameters).await?;
     let mut found = vec![Vec::new(); lows.len()];
     for row in &rows {
         numbered(&mut found, row.get(4)).push(row::stored(row)?);

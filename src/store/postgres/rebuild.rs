@@ -51,7 +51,7 @@ impl Rebuild {
         if serving.url.current().connection == filled.url.current().connection
             && serving.schema == filled.schema
         {
-            return Err(StoreError(format!("the schema {} is the one that serves", serving.schema)));
+            return Err(StoreError::new(format!("the schema {} is the one that serves", serving.schema)));
         }
         migration::check(&serving).await?;
         migration::migrate(&filled).await?;

@@ -74,18 +74,18 @@ pub(super) async fn enforce(pool: &Pool, retention: Duration, left: impl Fn(u64)
 async fn delete_batch(pool: &Pool, partition: i32, retention: Duration) -> Result<Option<u64>, Failure> {
     let seconds = retention.as_secs_f64();
     // Dropped before its end, the connection is closed, which rolls the transaction back.
-    let mut lease = pool.lease().await?;
-    lease.query("BEGIN", &[]).await?;
-    let is_ours = lease.query(TRY_LOCK, &[&LOCK]).await?.first().is_some_and(|row| row.get(0));
-    let is_due =
-        is_ours && lease.query(IS_DUE, &[&partition, &seconds]).await?.first().is_some_and(|row| row.get(0));
+    let mut connection = pool.connection().await?;
+    connection.query("BEGIN", &[]).await?;
+    let is_ours = connection.query(TRY_LOCK, &[&LOCK]).await?.first().is_some_and(|row| row.get(0));
+    let is_due = is_ours
+        && connection.query(IS_DUE, &[&partition, &seconds]).await?.first().is_some_and(|row| row.get(0));
     let mut deleted: i64 = 0;
     if is_due {
-        lease.query(LOCK_DEPARTED, &[]).await?;
-        let rows = lease.query(DELETE, &[&partition, &BATCH, &seconds]).await?;
+        connection.query(LOCK_DEPARTED, &[]).await?;
+        let rows = connection.query(DELETE, &[&partition, &BATCH, &seconds]).await?;
         deleted = rows.first().map_or(0, |row| row.get(0));
     }
-    lease.query("COMMIT", &[]).await?;
-    lease.done();
+    connection.query("COMMIT", &[]).await?;
+    connection.done();
     Ok(is_ours.then_some(deleted.unsigned_abs()))
 }

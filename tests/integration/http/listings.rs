@@ -128,7 +128,7 @@ impl EventStore for Watched {
 
     async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError> {
         if self.reads.fetch_add(1, Ordering::Relaxed) >= self.fails_after {
-            return Err(StoreError("as asked".to_owned()));
+            return Err(StoreError::new("as asked"));
         }
         self.store.read(query, within, limit).await
     }

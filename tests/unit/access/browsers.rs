@@ -4,7 +4,7 @@ use highwater_web::{
     auth::{AuthConfig, Scope},
     http::{
         AllowedOrigins, Cors,
-        client::{Answer, Request},
+        client::{Request, Response},
     },
 };
 
@@ -29,7 +29,7 @@ fn preflight(origin: &str) -> Request {
         .with("access-control-request-headers", "authorization, content-type")
 }
 
-fn allowed(answer: &Answer) -> Option<&str> {
+fn allowed(answer: &Response) -> Option<&str> {
     answer.header("access-control-allow-origin")
 }
 

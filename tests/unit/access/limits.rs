@@ -2,7 +2,7 @@
 
 use highwater_web::{
     auth::{AuthConfig, LimitConfig, Rates, Scope},
-    http::client::Answer,
+    http::client::Response,
 };
 
 use super::{Guarded, Keyring, refused};
@@ -21,7 +21,7 @@ async fn limited(limits: LimitConfig) -> Guarded {
 }
 
 /// Which policy a 429 says was violated.
-fn violated(answer: &Answer) -> String {
+fn violated(answer: &Response) -> String {
     let (problem, _) = refused(answer, 429);
     let [policy] = problem["violated-policies"].as_array().unwrap().as_slice() else { panic!("{problem}") };
     policy.as_str().unwrap().to_owned()
@@ -128,7 +128,7 @@ async fn a_client_is_told_of_its_limits_with_each_answer() {
     let auth = AuthConfig { limits, ..keys.auth() };
     tokio::time::pause();
     let guarded = Guarded::by(auth).await;
-    let told = |answer: &Answer| {
+    let told = |answer: &Response| {
         ["ratelimit-policy", "ratelimit"].map(|name| answer.header(name).unwrap_or_default().to_owned())
     };
     let policy = "\"client\";q=3;qu=\"requests\";w=1";

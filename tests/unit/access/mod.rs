@@ -24,7 +24,7 @@ use highwater_web::{
     auth::{AuthConfig, KeyFile, Scope, cli},
     http::{
         self, Config, Paths, Traffic,
-        client::{Answer, Request, ask},
+        client::{Request, Response, ask},
     },
     shutdown::Shutdown,
 };
@@ -99,7 +99,7 @@ impl Guarded {
     }
 
     /// Posts an event of that user.
-    async fn post(&self, user: &str, token: &str) -> Answer {
+    async fn post(&self, user: &str, token: &str) -> Response {
         let event = json!({ "userId": user, "eventType": "LOGIN" }).to_string();
         self.ask(with_token(Request::post("/events/generate", event), token)).await
     }
@@ -132,11 +132,11 @@ impl<S> Guarded<S> {
         Self { service: Arc::new(service), address, traffic, shutdown }
     }
 
-    async fn ask(&self, request: Request) -> Answer {
+    async fn ask(&self, request: Request) -> Response {
         ask(self.address, None, &request, PATIENCE).await.unwrap()
     }
 
-    async fn get(&self, path: &str, token: &str) -> Answer {
+    async fn get(&self, path: &str, token: &str) -> Response {
         self.ask(with_token(Request::get(path), token)).await
     }
 
@@ -163,7 +163,7 @@ fn with_token(request: Request, token: &str) -> Request {
 }
 
 /// The problem of an answer of that status, and its challenge.
-fn refused(answer: &Answer, status: u16) -> (Value, String) {
+fn refused(answer: &Response, status: u16) -> (Value, String) {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let problem = answer.json();

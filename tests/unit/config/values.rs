@@ -9,7 +9,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     http::AllowedHosts,
-    trace::{Sampler, Share},
+    trace::{Share, TraceSampler},
 };
 
 use super::{defaults, faults, parse, with};
@@ -255,7 +255,7 @@ fn traces_are_set_by_the_variables_of_opentelemetry() {
     let usual = traces(&[endpoint]).unwrap();
     assert_eq!(usual.endpoint.to_string(), "http://collector:4318/otlp/v1/traces");
     assert_eq!(usual.service_name, "highwater");
-    assert_eq!(usual.sampler, Sampler { parent_based: true, share: Share::ALL });
+    assert_eq!(usual.sampler, TraceSampler { parent_based: true, share: Share::ALL });
     assert_eq!((usual.max_queue, usual.max_batch), (2048, 512));
     assert_eq!((usual.timeout, usual.delay), (Duration::from_secs(10), Duration::from_secs(5)));
 
@@ -288,9 +288,12 @@ fn traces_are_set_by_the_variables_of_opentelemetry() {
         traces(&given).unwrap().sampler
     };
     let hundredth = Share::of(0.01).unwrap();
-    assert_eq!(sampler("parentbased_traceidratio", "0.01"), Sampler { parent_based: true, share: hundredth });
-    assert_eq!(sampler("traceidratio", "1e-2"), Sampler { parent_based: false, share: hundredth });
-    assert_eq!(sampler("always_off", "0.01"), Sampler { parent_based: false, share: Share::NONE });
+    assert_eq!(
+        sampler("parentbased_traceidratio", "0.01"),
+        TraceSampler { parent_based: true, share: hundredth }
+    );
+    assert_eq!(sampler("traceidratio", "1e-2"), TraceSampler { parent_based: false, share: hundredth });
+    assert_eq!(sampler("always_off", "0.01"), TraceSampler { parent_based: false, share: Share::NONE });
 
     let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop, deployment.environment.name=a%2Cb");
     let named = traces(&[endpoint, attributes]).unwrap();

@@ -1,8 +1,12 @@
 //! The behaviour before there is a cluster, and the rule that keeps rskafka replaceable.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
-use highwater_kafka::{Cluster, ClusterConfig, ConfigError, Kafka, TopicConfig};
+use highwater_kafka::{
+    Cluster, ClusterConfig, ConfigError, Kafka, TopicConfig, TransientError,
+    dead_letter::{DlqReadError, RedriveError},
+    wire::WireError,
+};
 
 use crate::messaging::envelope::Greeting;
 
@@ -21,6 +25,23 @@ fn a_topic_does_nothing_before_it_has_a_producer_or_a_consumer() {
     assert_eq!((&**topic.name(), topic.config().partitions), ("greetings", 3));
     let began = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| topic.follow()));
     assert!(began.is_err(), "following it does begin something");
+}
+
+#[test]
+fn the_chain_of_an_error_says_nothing_twice() {
+    let error = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let connecting = || WireError::Connect { address: "b1:9092".to_owned(), error: error() };
+    let chain = |error: anyhow::Error| format!("{error:#}");
+    let why = "cannot connect to b1:9092: connection refused";
+    assert_eq!(chain(connecting().into()), why);
+    assert_eq!(chain(TransientError::new(connecting()).into()), why);
+    let unreadable = DlqReadError::new(connecting());
+    assert_eq!(chain(unreadable.clone().into()), format!("the dead letters cannot be read: {why}"));
+    let redrive = RedriveError::from(unreadable);
+    assert_eq!(
+        chain(redrive.into()),
+        format!("the redrive cannot begin: the dead letters cannot be read: {why}")
+    );
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use highwater_kafka::dead_letter::{Decision, Entry, EntryKind, Full, Origin, SequenceBounds, Sequences};
+use highwater_kafka::dead_letter::{Decision, Entry, EntryKind, Full, KeySequences, Origin, SequenceBounds};
 use proptest::prelude::*;
 
 const BOUNDS: (usize, usize) = (2, 4);
 
-fn empty() -> Sequences {
-    Sequences::new(SequenceBounds::default().with_keys(BOUNDS.0).with_letters(BOUNDS.1))
+fn empty() -> KeySequences {
+    KeySequences::new(SequenceBounds::default().with_keys(BOUNDS.0).with_letters(BOUNDS.1))
 }
 
 fn at(key: &[u8], offset: i64) -> Origin<'_> {
@@ -144,7 +144,7 @@ struct World {
     failed: BTreeSet<i64>,
     committed: i64,
     processed: Vec<i64>,
-    sequences: Sequences,
+    sequences: KeySequences,
     position: i64,
     followed: usize,
 }

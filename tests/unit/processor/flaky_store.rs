@@ -39,7 +39,7 @@ impl Flaky {
     fn take_batch(&self) -> Result<(), StoreError> {
         let left = self.batches_left.load(Ordering::Relaxed);
         if left == 0 {
-            return Err(StoreError("away".to_owned()));
+            return Err(StoreError::new("away"));
         }
         self.batches_left.store(left - 1, Ordering::Relaxed);
         Ok(())

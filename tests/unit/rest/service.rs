@@ -21,7 +21,7 @@ use highwater_kafka::{
 use highwater_web::{
     dead_letters::DlqAdmin,
     http::{AdminAuth, BodyLimits, Traffic},
-    operations::{Membership, Operations},
+    operations::{GroupMembership, Operations},
     shutdown::Shutdown,
 };
 use serde_json::{Value, value::RawValue};
@@ -112,7 +112,7 @@ impl Service {
 
     /// The state that the routes answer from.
     pub(crate) fn api(&self) -> Api {
-        let membership = Membership {
+        let membership = GroupMembership {
             topic: "events".into(),
             status: self.status.subscribe(),
             counts: Arc::default(),

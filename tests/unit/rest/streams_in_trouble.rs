@@ -178,7 +178,7 @@ async fn a_reader_whose_read_fails_holds_up_no_other() {
     let (store, api) = flaky(&service);
     let mut unlucky = follow(&api, "/events/stream?cursor=0-0", None).await;
     let mut other = follow(&api, "/events/stream?cursor=0-0", None).await;
-    store.fail_read(|| Err(StoreError("as asked".to_owned())));
+    store.fail_read(|| Err(StoreError::new("as asked")));
     unlucky.next().await.unwrap();
     let begun = Instant::now();
     let (numbers, (others, after)) = join(unlucky.numbers(3), async {

@@ -45,7 +45,7 @@ pub fn document() -> Value {
     for action in OrderAction::ALL {
         step(&mut document, action);
     }
-    operations::describe(&mut document, operations::Reads::Topics, &[]);
+    operations::describe(&mut document, operations::ConsumedTopics::Several, &[]);
     openapi::describe_files(&mut document);
     document.finish()
 }

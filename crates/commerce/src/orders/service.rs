@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use highwater_kafka::{BatchHandler, ConsumerConfig, ConsumerHandle, Kafka, OffsetReset};
+use highwater_kafka::{BatchHandler, ConsumerConfig, ConsumerHandle, OffsetReset};
 use highwater_table::{EventSourcedTable, Projection};
 use highwater_web::{
-    http::{self, AdminAuth, Listeners, Traffic},
-    operations::{Membership, Operations},
+    http::{self, Listeners, Traffic},
+    operations::{GroupMembership, Operations},
     shutdown::Shutdown,
-    trace::RecordTraces,
 };
 use tokio::time::timeout;
 
@@ -35,10 +34,9 @@ pub fn run(
 }
 
 async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka = Kafka::new(config.kafka)?
-        .with_source("/orders")
-        .with_interceptor(Arc::new(RecordTraces::new(config.http.tracer.clone())))
-        .with_metadata_max_age(config.consumer.metadata_max_age);
+    let kafka = config.kafka("/orders")?;
+    let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let operations = config.operations("highwater-orders", &kafka, &traffic, &shutdown);
     let users =
         Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer.clone()));
     let orders = Arc::new(EventSourcedTable::<Orders>::start(&kafka, config.state.orders, config.producer));
@@ -48,19 +46,13 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     let (of_users, users_member) = consume(&users, config.consumer.clone(), cancel.clone());
     let (of_orders, orders_member) = consume(&orders, config.consumer, cancel);
 
-    let traffic = Arc::new(Traffic::new(&PATHS)?);
     let writers =
         [orders.producer().producer(), Some(of_users.dlq_producer()), Some(of_orders.dlq_producer())];
     let operations = Arc::new(Operations {
-        warnings: config.http.warnings(),
-        embedded: config.embedded,
-        shutdown: shutdown.clone(),
-        admin_auth: (config.admin.is_some() || config.http.auth.is_on())
-            .then(|| Arc::new(AdminAuth::new(config.admin))),
         memberships: vec![users_member, orders_member],
         tables: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
         producers: writers.into_iter().flatten().cloned().collect(),
-        ..Operations::new("highwater-orders", kafka.status(), Arc::clone(&traffic))
+        ..operations
     });
     let api = Api { service, limits: config.http.body_limits(), operations };
 
@@ -96,12 +88,12 @@ fn consume<F: Projection>(
     table: &EventSourcedTable<F>,
     mut config: ConsumerConfig,
     handler: impl BatchHandler<F::Event>,
-) -> (ConsumerHandle, Membership) {
+) -> (ConsumerHandle, GroupMembership) {
     let topic = table.topic().with_own_status();
     // Every event has its side effects, even where the offset reset is `latest`.
     config.offset_reset = OffsetReset::Earliest;
     config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.name()));
     let consuming = topic.consumer(config).start(handler);
-    let membership = Membership::of(&consuming, topic.kafka().status());
+    let membership = GroupMembership::of(&consuming, topic.kafka().status());
     (consuming, membership)
 }

@@ -33,7 +33,7 @@ pub fn document() -> Value {
     document.tag("Users", "An e-mail is registered once, whichever instance is asked.");
     register(&mut document);
     change(&mut document);
-    operations::describe(&mut document, operations::Reads::Nothing, &[]);
+    operations::describe(&mut document, operations::ConsumedTopics::None, &[]);
     openapi::describe_files(&mut document);
     document.finish()
 }

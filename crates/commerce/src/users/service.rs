@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use highwater_kafka::Kafka;
 use highwater_table::EventSourcedTable;
 use highwater_web::{
-    http::{self, AdminAuth, Listeners, Traffic},
+    http::{self, Listeners, Traffic},
     operations::Operations,
     shutdown::Shutdown,
-    trace::RecordTraces,
 };
 use tokio::time::timeout;
 
@@ -34,21 +32,14 @@ pub fn run(
 }
 
 async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka = Kafka::new(config.kafka)?
-        .with_source("/users")
-        .with_interceptor(Arc::new(RecordTraces::new(config.http.tracer.clone())))
-        .with_metadata_max_age(config.consumer.metadata_max_age);
-    let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));
+    let kafka = config.kafka("/users")?;
     let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let operations = config.operations("highwater-users", &kafka, &traffic, &shutdown);
+    let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));
     let operations = Arc::new(Operations {
-        warnings: config.http.warnings(),
-        embedded: config.embedded,
-        shutdown: shutdown.clone(),
-        admin_auth: (config.admin.is_some() || config.http.auth.is_on())
-            .then(|| Arc::new(AdminAuth::new(config.admin))),
         tables: vec![Arc::clone(&users) as _],
         producers: users.producer().producer().into_iter().cloned().collect(),
-        ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))
+        ..operations
     });
     let memory = MemoryLimit::new(config.state.max_bytes);
     let api = Api { users: Arc::clone(&users), memory, limits: config.http.body_limits(), operations };

@@ -331,7 +331,7 @@ impl From<WireError> for ReadError {
 /// An error of our own Fetch, with the advice that goes with it.
 #[derive(Debug, Error)]
 #[error("{}", .0.explained())]
-struct Explained(#[source] WireError);
+struct Explained(WireError);
 
 fn keeps_connection(error: &WireError) -> bool {
     matches!(error, WireError::Malformed { .. } | WireError::Throttled(_))

@@ -26,7 +26,7 @@ pub use sequence::{
 };
 // For their tests: a consumer has them.
 #[doc(hidden)]
-pub use sequence::{Decision, Entry, EntryKind, Full, Origin, Sequences};
+pub use sequence::{Decision, Entry, EntryKind, Full, KeySequences, Origin};
 
 /// The reason why the record cannot be processed.
 pub const ERROR: &str = "dead-letter-error";

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, VecDeque},
+    error::Error,
     fmt::{self, Display, Formatter},
     ops::Range,
     str::FromStr,
@@ -11,12 +12,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::{DeadLetter, VERDICT};
 use crate::{
-    Cluster, Topic,
+    Cluster, Topic, TransientError,
     backoff::Backoff,
     consumer::{ReadError, Reader},
 };
@@ -68,9 +68,27 @@ pub struct DlqPage {
 }
 
 /// The dead letter topic cannot be read now.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the dead letters cannot be read: {0}")]
-pub struct DlqReadError(pub String);
+#[derive(Debug, Clone)]
+pub struct DlqReadError(TransientError);
+
+impl DlqReadError {
+    /// An error for that reason: an error, or a message.
+    pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(TransientError::new(reason))
+    }
+}
+
+impl Display for DlqReadError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "the dead letters cannot be read: {}", self.0)
+    }
+}
+
+impl Error for DlqReadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// The cursor as text for clients: the offsets, with points between them.
 impl Display for DlqCursor {
@@ -80,7 +98,7 @@ impl Display for DlqCursor {
 }
 
 /// A text that is no [`DlqCursor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of a listing of dead letters")]
 #[non_exhaustive]
 pub struct InvalidDlqCursor;
@@ -125,7 +143,7 @@ impl DlqReader {
         let by = Instant::now() + self.patience;
         let partitions = timeout_at(by, self.topic.clone().known_partitions()).await.unwrap_or_default();
         if partitions == 0 {
-            return Err(DlqReadError(format!("topic {} is not known yet", self.topic.name())));
+            return Err(DlqReadError::new(format!("topic {} is not known yet", self.topic.name())));
         }
         let mut ranges = Vec::with_capacity(partitions);
         for partition in 0..partitions as i32 {
@@ -134,7 +152,7 @@ impl DlqReader {
             ranges.push(loop {
                 match partition_reader.range().await {
                     Ok(range) => break range,
-                    Err(error) if Instant::now() >= by => return Err(DlqReadError(error.to_string())),
+                    Err(error) if Instant::now() >= by => return Err(DlqReadError::new(error)),
                     Err(_) => backoff.wait().await,
                 }
             });
@@ -231,7 +249,7 @@ async fn read_window(
             Ok(fetched) => fetched,
             // Retention has deleted the records there.
             Err(ReadError::OutOfRange) => break,
-            Err(error) => return Err(DlqReadError(error.to_string())),
+            Err(error) => return Err(DlqReadError::new(error)),
         };
         if fetched.next <= position {
             break;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::{sync::mpsc, time::Instant};
 
-use super::batch::{Batch, PendingRecord};
+use super::batch::{PendingRecord, ProducerBatch};
 use crate::PublishError;
 
 /// The records of one partition that are not sent yet (`RecordAccumulator` in Java).
@@ -37,14 +37,14 @@ impl BatchAccumulator {
     }
 
     /// Takes the next batch: the waiting records, up to the bound. One record always fits.
-    pub(super) fn drain(&mut self) -> Batch {
-        let mut batch = Batch::default();
+    pub(super) fn drain(&mut self) -> ProducerBatch {
+        let mut batch = ProducerBatch::default();
         self.top_up(&mut batch);
         batch
     }
 
     /// Adds the records that came since the batch was taken, up to the bound.
-    pub(super) fn top_up(&mut self, batch: &mut Batch) {
+    pub(super) fn top_up(&mut self, batch: &mut ProducerBatch) {
         self.receive();
         let mut bytes: usize = batch.bytes();
         let fit = self.waiting.iter().enumerate().take_while(|(index, pending)| {

@@ -84,13 +84,13 @@ pub(super) fn size_of(message: &Message) -> usize {
 
 /// Records of one partition that are sent together.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct ProducerBatch {
     records: Vec<PendingRecord>,
     /// The numbers that it was sent with. They stand for these records and for no others.
     pub(super) sequence: Option<BatchSequence>,
 }
 
-impl Batch {
+impl ProducerBatch {
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }

@@ -168,7 +168,7 @@ impl BatchSlot {
 
 /// The sink ended with the request of another queue.
 fn closed() -> WireError {
-    WireError::Broken { address: "the leader".to_owned(), source: ErrorKind::ConnectionAborted.into() }
+    WireError::Broken { address: "the leader".to_owned(), error: ErrorKind::ConnectionAborted.into() }
 }
 
 /// The task of a sink.

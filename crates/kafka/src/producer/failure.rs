@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{TimeDelta, Utc};
 use kafka_protocol::ResponseError;
 
-use super::batch::Batch;
+use super::batch::ProducerBatch;
 use crate::wire::WireError;
 
 /// An attempt without an acknowledgement.
@@ -98,7 +98,7 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
 }
 
 /// The next step after that failure of a batch.
-pub(super) fn remedy(failure: &Failure, batch: &Batch) -> Remedy {
+pub(super) fn remedy(failure: &Failure, batch: &ProducerBatch) -> Remedy {
     let of_now = batch.is_of_now();
     match refusal(&failure.error) {
         Some(Refusal::Sequence) => Remedy::Renumber,

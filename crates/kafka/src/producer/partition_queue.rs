@@ -24,7 +24,7 @@ use tokio::{
 use super::{
     Producer,
     accumulator::BatchAccumulator,
-    batch::{Batch, PendingRecord},
+    batch::{PendingRecord, ProducerBatch},
     broker_sink::BrokerSinks,
     failure::{Failure, Remedy, lasting, refusal},
     producer_ids::ProducerIds,
@@ -200,7 +200,7 @@ impl PartitionQueue {
     }
 
     /// Sends a batch, in halves if Kafka finds it too large, and answers each caller.
-    async fn deliver(&mut self, writer: &mut Writer, batch: Batch) {
+    async fn deliver(&mut self, writer: &mut Writer, batch: ProducerBatch) {
         let mut parts = VecDeque::from([batch]);
         let mut whole = true;
         while let Some(mut batch) = parts.pop_front() {
@@ -276,7 +276,7 @@ impl PartitionQueue {
     async fn attempt(
         &mut self,
         writer: &mut Writer,
-        batch: &mut Batch,
+        batch: &mut ProducerBatch,
         whole: bool,
     ) -> Result<Attempted, Failure> {
         let unsent = |error| Failure { error: Arc::new(error), sent: false };
@@ -325,7 +325,7 @@ impl PartitionQueue {
 
     /// The timeout of the next call: the latest deadline of the batch, and no more than the request timeout. Drops the
     /// records whose callers wait no more; `None` if there is no other.
-    fn timeout_left(&self, batch: &mut Batch) -> Option<Duration> {
+    fn timeout_left(&self, batch: &mut ProducerBatch) -> Option<Duration> {
         let now = Instant::now();
         batch.expire(now, false, &self.reason());
         batch.drop_unawaited();
@@ -335,7 +335,7 @@ impl PartitionQueue {
     /// Waits for a future, and answers the callers whose deadline passes meanwhile, in the batch and behind it.
     async fn while_expiring<T: Send>(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut ProducerBatch,
         wait: Wait,
         something: impl Future<Output = T> + Send,
     ) -> T {
@@ -350,7 +350,7 @@ impl PartitionQueue {
     /// As [`PartitionQueue::while_expiring`], for a future of no type, so that it is compiled once.
     async fn until(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut ProducerBatch,
         wait: Wait,
         mut something: Pin<&mut (dyn Future<Output = ()> + Send)>,
     ) {

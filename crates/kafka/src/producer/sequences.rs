@@ -9,7 +9,7 @@
 //! Java's producer has one epoch for all partitions. Brokers count by partition, so here each partition has its own, and
 //! none waits for another.
 
-use super::batch::Batch;
+use super::batch::ProducerBatch;
 use crate::wire::BatchSequence;
 
 /// The numbers of one partition.
@@ -52,7 +52,7 @@ impl Sequences {
     }
 
     /// Gives a batch its sequence before it is sent. A batch that may be in the log keeps the one that it was sent with.
-    pub(super) fn number(&mut self, batch: &mut Batch) {
+    pub(super) fn number(&mut self, batch: &mut ProducerBatch) {
         if batch.is_possibly_written() {
             return;
         }
@@ -66,7 +66,7 @@ impl Sequences {
     }
 
     /// The broker has the batch.
-    pub(super) fn acknowledged(&mut self, batch: &Batch) {
+    pub(super) fn acknowledged(&mut self, batch: &ProducerBatch) {
         let is_of = |next: &BatchSequence, sequence: &BatchSequence| {
             (next.producer_id, next.epoch) == (sequence.producer_id, sequence.epoch)
         };

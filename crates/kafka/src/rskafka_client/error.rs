@@ -19,7 +19,7 @@ pub enum CallError {
     Handshake(#[from] HandshakeError),
     /// The broker cannot be reached.
     #[error("{}", .0.explained())]
-    Unreachable(#[source] WireError),
+    Unreachable(WireError),
     /// rskafka failed, or Kafka refused the request.
     #[error(transparent)]
     Failed(ClientError),

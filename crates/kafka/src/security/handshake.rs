@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::TokenError;
 
-/// TLS or SASL failed. A retry soon after does not help: somebody has to change a setting.
+/// TLS or SASL failed. A retry soon after does not help: somebody has to change a setting. The error is kept for the next
+/// connections and compared with the next error, so it has its cause in words.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HandshakeError {

@@ -17,7 +17,7 @@ impl WireError {
 
     fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Connect { source, .. } => of_connecting(source),
+            Self::Connect { error, .. } => of_connecting(error),
             Self::Advertised { .. } => Some(
                 "a bootstrap address answers, and sends clients on to this one, which the broker's \
                  advertised.listeners names: if that broker is up, it has to name an address that can be \
@@ -33,13 +33,13 @@ impl WireError {
     }
 }
 
-fn of_connecting(source: &io::Error) -> Option<&'static str> {
-    if is_of_name(source) {
+fn of_connecting(error: &io::Error) -> Option<&'static str> {
+    if is_of_name(error) {
         return Some(
             "the name does not resolve here: is it right among the bootstrap brokers, and known in this network?",
         );
     }
-    match source.kind() {
+    match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             Some("nothing listens there: is Kafka up, and is its address right among the bootstrap brokers?")
         }

@@ -65,7 +65,7 @@ impl Connection {
     ///
     /// The broker cannot be reached or does not answer in time, or a handshake fails.
     pub async fn open(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
-        let failed = |source| WireError::Connect { address: address.to_owned(), source };
+        let failed = |error| WireError::Connect { address: address.to_owned(), error };
         let openings: Vec<_> = match &config.connector {
             Some(connector) => vec![connector.connect(address)],
             None => timeout(config.connect_timeout, lookup_host(address))
@@ -96,7 +96,7 @@ impl Connection {
         let stream = timeout(config.connect_timeout, secured(address, opening, &config.security))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|source| WireError::Connect { address: address.to_owned(), source })?;
+            .map_err(|error| WireError::Connect { address: address.to_owned(), error })?;
         let mut connection = Self {
             stream,
             address: address.to_owned(),
@@ -210,8 +210,8 @@ impl Connection {
         Ok((body, version))
     }
 
-    fn broken(&self, source: io::Error) -> WireError {
-        WireError::Broken { address: self.address.clone(), source }
+    fn broken(&self, error: io::Error) -> WireError {
+        WireError::Broken { address: self.address.clone(), error }
     }
 
     fn encode<R: Request>(&mut self, request: &R, version: i16) -> Result<BytesMut, String> {
@@ -241,7 +241,7 @@ impl Connection {
         Box::pin(async move {
             match timeout_at(deadline, self.exchange(&frame, most)).await {
                 Err(_) => Err(WireError::TimedOut { what, after: within }),
-                Ok(Err(source)) => Err(self.broken(source)),
+                Ok(Err(error)) => Err(self.broken(error)),
                 Ok(Ok(body)) => Ok(body),
             }
         })

@@ -14,20 +14,20 @@ use crate::security::Tls;
 #[non_exhaustive]
 pub enum WireError {
     /// No connection could be made.
-    #[error("cannot connect to {address}: {source}")]
+    #[error("cannot connect to {address}: {error}")]
     Connect {
         /// The broker, `host:port`.
         address: String,
         /// The system's error.
-        source: io::Error,
+        error: io::Error,
     },
     /// As [`WireError::Connect`], to an address that a broker advertises (`advertised.listeners`).
-    #[error("cannot connect to {address}: {source}")]
+    #[error("cannot connect to {address}: {error}")]
     Advertised {
         /// The broker, `host:port`, as it advertises itself.
         address: String,
         /// The system's error.
-        source: io::Error,
+        error: io::Error,
     },
     /// A broker of another cluster (KIP-78) has that address now.
     #[error("{address} is of cluster {found}, and no more of {wanted}")]
@@ -51,12 +51,12 @@ pub enum WireError {
         after: Duration,
     },
     /// The connection broke.
-    #[error("the connection to {address} broke: {source}")]
+    #[error("the connection to {address} broke: {error}")]
     Broken {
         /// The broker, `host:port`.
         address: String,
         /// The system's error.
-        source: io::Error,
+        error: io::Error,
     },
     /// The broker speaks no version of this request that this client speaks.
     #[error("the broker speaks no version of {0} that this client does")]
@@ -101,8 +101,8 @@ impl WireError {
     /// the handshake (RFC 8446, 4.4.2.4).
     pub(super) fn or_handshake_error(self, address: &str) -> Self {
         #[cfg(feature = "tls")]
-        if let Self::Connect { source, .. } | Self::Broken { source, .. } = &self
-            && let Some(reason) = Tls::error(source)
+        if let Self::Connect { error, .. } | Self::Broken { error, .. } = &self
+            && let Some(reason) = Tls::error(error)
         {
             return Self::Handshake(HandshakeError::Tls { address: address.to_owned(), reason });
         }
@@ -113,8 +113,8 @@ impl WireError {
 
     /// Whether nothing listens at the address, or the name does not resolve.
     pub(crate) fn is_refused_or_unresolved(&self) -> bool {
-        let (Self::Connect { source, .. } | Self::Advertised { source, .. }) = self else { return false };
-        source.kind() == io::ErrorKind::ConnectionRefused || is_of_name(source)
+        let (Self::Connect { error, .. } | Self::Advertised { error, .. }) = self else { return false };
+        error.kind() == io::ErrorKind::ConnectionRefused || is_of_name(error)
     }
 
     /// Whether a broker of another cluster answers.

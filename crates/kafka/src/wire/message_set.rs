@@ -30,7 +30,7 @@ pub(super) fn split_from(
     partition: i32,
     budget: &mut MemoryBudget,
 ) -> anyhow::Result<Option<Messages>> {
-    let Some(outer) = Message::split_from(log)? else { return Ok(None) };
+    let Some(outer) = LegacyRecord::split_from(log)? else { return Ok(None) };
     let (last_offset, append_time) = (outer.offset, outer.has_append_time());
     if outer.codec() == 0 {
         budget.take(size_of::<Record>())?;
@@ -41,7 +41,7 @@ pub(super) fn split_from(
     let mut set = unpack(outer.codec(), packed, budget)?;
     let mut inner = Vec::new();
     while !set.is_empty() {
-        let message = Message::split_from(&mut set)?.context("a message within is cut short")?;
+        let message = LegacyRecord::split_from(&mut set)?.context("a message within is cut short")?;
         ensure!(message.magic == outer.magic && message.codec() == 0, "a message within is of another kind");
         budget.take(size_of_val(&message) + size_of::<Record>())?;
         inner.push(message);
@@ -63,7 +63,8 @@ pub(super) fn split_from(
     Ok(Some(Messages { records, last_offset }))
 }
 
-struct Message {
+/// A message of either magic (Java's `LegacyRecord`).
+struct LegacyRecord {
     offset: i64,
     magic: u8,
     attributes: u8,
@@ -72,7 +73,7 @@ struct Message {
     value: Option<Bytes>,
 }
 
-impl Message {
+impl LegacyRecord {
     fn split_from(log: &mut Bytes) -> anyhow::Result<Option<Self>> {
         if log.len() < BEFORE_MESSAGE {
             return Ok(None);

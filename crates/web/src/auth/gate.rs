@@ -42,7 +42,7 @@ static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The gate before the routes of a service.
 #[derive(Debug)]
-pub struct Gate {
+pub struct AccessGate {
     paths: &'static Paths,
     keys: Option<KeyStore>,
     jwt: Option<Arc<Jwt>>,
@@ -132,7 +132,7 @@ enum Identity {
     Wait(BoxFuture<'static, ()>),
 }
 
-impl Gate {
+impl AccessGate {
     /// The gate before the routes of these paths.
     pub fn new(config: &AuthConfig, paths: &'static Paths) -> Self {
         let counts = Arc::<ClientCounts>::default();

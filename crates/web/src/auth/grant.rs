@@ -9,7 +9,7 @@ use warp::Filter;
 
 use super::{
     counts::RequestOutcome,
-    gate::{self, Gate},
+    gate::{self, AccessGate},
     limits::Told,
     principal::Principal,
     refusals,
@@ -28,7 +28,7 @@ pub struct Grant(Option<Arc<Granted>>);
 
 #[derive(Debug)]
 pub(super) struct Granted {
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<AccessGate>,
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) told: Told,
     /// The caller of the request, for the audit.

@@ -1,9 +1,9 @@
 //! The rights of clients, and their limits.
 //!
-//! [`Gate`] stands before a service's routes. It checks a credential first: an API key ([`KeyFile`]) or a token of an issuer
-//! ([`JwtConfig`]). Then it compares the rights of the client ([`Scope`]) with the need of the route ([`Need`], in the
-//! service's [`Paths`](crate::http::Paths)), and the rate of its requests with limits ([`LimitConfig`]). A route asks its
-//! [`Grant`] about everything else, such as the user of a posted event.
+//! [`AccessGate`] stands before a service's routes. A credential is checked first: an API key ([`KeyFile`]) or a token of an
+//! issuer ([`JwtConfig`]). The rights of its client ([`Scope`]) are held against the need of the route ([`Need`], in the
+//! service's [`Paths`](crate::http::Paths)). The number of its requests is held against limits ([`LimitConfig`]). A route
+//! asks its [`Grant`] about all that needs more than that to be decided, such as whose event a body is.
 
 mod audit;
 pub mod cli;
@@ -22,7 +22,7 @@ pub(crate) mod refusals;
 mod scope;
 
 pub(crate) use audit::{AUDIT, Audit, address};
-pub use gate::Gate;
+pub use gate::AccessGate;
 pub(crate) use gate::{Attempt, Decision};
 pub use grant::{Grant, Reads, grant};
 pub use jwks::KeySource;

@@ -94,6 +94,7 @@ impl fmt::Debug for Scopes {
 
 /// The right that a route requires of a client, where clients are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Need {
     /// None: the route is for anyone.
     Nothing,
@@ -120,10 +121,5 @@ impl Need {
             (Self::OwnEvents, false) => &[Scope::Write, Scope::WriteOwn],
             (Self::Operations | Self::Admin, _) | (Self::ErasableEvents, false) => &[Scope::Admin],
         }
-    }
-
-    /// Whether that method is for admins alone, also where nobody is authenticated.
-    pub fn is_admins(self, method: &Method) -> bool {
-        self == Self::Admin || self == Self::ErasableEvents && !method.is_safe()
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use highwater_kafka::dead_letter::{DlqReadError, RedriveError, RedriveReport};
+use highwater_kafka::{
+    TransientError,
+    dead_letter::{DlqReadError, RedriveError, RedriveReport},
+};
 use serde_json::{Value, json};
 use warp::http::header;
 
@@ -66,7 +69,7 @@ pub fn describe(document: &mut Document) {
                     .header(header::LINK)
                     .always(header::VARY),
             )
-            .problem("unreadable", "Kafka does not answer.", unreadable(&DlqReadError(away()))),
+            .problem("unreadable", "Kafka does not answer.", unreadable(&DlqReadError::new(away()))),
     );
     let redrive_body = document.schema::<RedriveBody>();
     let report = document.schema::<RedriveReport>();
@@ -82,7 +85,11 @@ pub fn describe(document: &mut Document) {
                     .json(report, &RedriveReport { redriven: 3, complete: true, ..RedriveReport::default() }),
             )
             .problem("busy", "Another redrive is at work.", not_begun(&RedriveError::Busy))
-            .problem("unavailable", "Kafka does not answer.", not_begun(&RedriveError::Unavailable(away()))),
+            .problem(
+                "unavailable",
+                "Kafka does not answer.",
+                not_begun(&RedriveError::Unavailable(TransientError::new(away()))),
+            ),
     );
 }
 

@@ -10,7 +10,7 @@ use hyper::{
 };
 use warp::{Filter, Rejection};
 
-use super::{Problem, coding::Coding, deadlines, lines::Lines, media};
+use super::{Problem, coding::Coding, current_request, lines::Lines, media};
 use crate::json::{byte_order_mark, nests_deeper};
 
 /// The limits of a request's body.
@@ -89,7 +89,7 @@ pub fn many_body(
             let mut lines = Lines::new(body, limits.max_bytes, max_wasted);
             if head.asks_first {
                 // To be told to go on, it must be read before it is answered: after an answer's head there is no 100.
-                deadlines::extend_deadline(limits.timeout);
+                current_request::extend_deadline(limits.timeout);
                 let begun = tokio::time::timeout(limits.timeout, lines.fill()).await;
                 begun.unwrap_or_else(|_| Err(too_slow(limits.timeout)))?;
             }
@@ -194,7 +194,7 @@ async fn read(
     if let Some(done) = whole.as_mut().now_or_never() {
         return done;
     }
-    deadlines::extend_deadline(limits.timeout);
+    current_request::extend_deadline(limits.timeout);
     tokio::time::timeout(limits.timeout, whole).await.unwrap_or_else(|_| Err(too_slow(limits.timeout)))
 }
 
@@ -216,11 +216,11 @@ async fn collect(
             None if whole.is_empty() => whole = piece,
             None => {
                 // A buffer that grows can be twice as large as what is in it.
-                deadlines::reserve_memory(2 * length)?;
+                current_request::reserve_memory(2 * length)?;
                 gathered = Some([whole.as_ref(), piece.as_ref()].concat().as_slice().into());
             }
             Some(gathered) => {
-                deadlines::reserve_memory(2 * piece.len())?;
+                current_request::reserve_memory(2 * piece.len())?;
                 gathered.extend_from_slice(&piece);
             }
         }

@@ -62,14 +62,14 @@ impl Request {
 
 /// A response.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     /// The status code.
     pub status: u16,
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// A header's value, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
@@ -104,7 +104,7 @@ pub async fn ask(
     https: Option<&Https>,
     request: &Request,
     patience: Duration,
-) -> io::Result<Answer> {
+) -> io::Result<Response> {
     let asking = async {
         let stream = TcpStream::connect(address).await?;
         match https {
@@ -115,10 +115,13 @@ pub async fn ask(
     timeout(patience, asking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &Request) -> io::Result<Answer> {
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &Request,
+) -> io::Result<Response> {
     stream.write_all(&request.bytes()).await?;
     stream.flush().await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;
-    Answer::read(&bytes).ok_or_else(|| io::Error::other("the answer is no HTTP"))
+    Response::read(&bytes).ok_or_else(|| io::Error::other("the answer is no HTTP"))
 }

@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use futures::{StreamExt as _, stream};
 
-use super::{Problem, body::BodyStream, deadlines};
+use super::{Problem, body::BodyStream, current_request};
 
 /// The size of a piece that is unpacked.
 const PIECE: usize = 16 * 1024;
@@ -62,7 +62,7 @@ impl Coding {
     ///
     /// 503: there is no memory for it.
     pub(super) fn unpack(self, body: BodyStream, most: usize) -> Result<BodyStream, Problem> {
-        deadlines::reserve_memory(DECODER + self.window().min(most))?;
+        current_request::reserve_memory(DECODER + self.window().min(most))?;
         let decoder = Decoder::new(self).map_err(|error| {
             log::error!("a decoder cannot be made: {error}");
             Problem::internal()

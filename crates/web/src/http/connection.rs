@@ -29,7 +29,7 @@ use super::{
     streams::Streams,
     tree::Tree,
 };
-use crate::auth::Gate;
+use crate::auth::AccessGate;
 
 /// The longest wait for the first byte of a client that connects just as the server stops. The byte is usually there
 /// already.
@@ -55,7 +55,7 @@ pub(super) async fn serve(
     (slot, access): (&ConnectionSlot, Access),
     tree: Tree,
     config: Arc<Config>,
-    (observer, gate): (Arc<Observer>, Arc<Gate>),
+    (observer, gate): (Arc<Observer>, Arc<AccessGate>),
     stop: watch::Receiver<Stop>,
 ) {
     let deadlines = &slot.deadlines;

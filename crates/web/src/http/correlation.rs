@@ -9,7 +9,7 @@ use warp::{
     reply::Response,
 };
 
-use super::deadlines::CURRENT;
+use super::current_request;
 
 /// The header, in requests and answers.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -44,7 +44,7 @@ impl CorrelationId {
     /// dropped, or answers with an error that lacks it.
     #[must_use]
     pub fn of_this_request(self) -> Self {
-        let _no_server = CURRENT.try_with(|deadlines| deadlines.correlate(self.clone()));
+        current_request::correlate(&self);
         self
     }
 

@@ -7,21 +7,16 @@
 mod multiplexed;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
     task::Waker,
     time::Duration,
 };
 
 use futures::task::AtomicWaker;
-use hyper::{
-    Method,
-    header::{CONNECTION, HeaderValue},
-};
+use hyper::Method;
 use tokio::time::Instant;
 
-use super::{
-    CorrelationId, Problem, budget::MemoryReservation, limiter::ConnectionLimiter, streams::OpenStream,
-};
+use super::{CorrelationId, budget::MemoryReservation, limiter::ConnectionLimiter, streams::OpenStream};
 
 /// The time for which an idle connection is kept: longer than the minute after which load balancers and proxies usually
 /// close theirs. The client must close first, or its request can meet a closing connection.
@@ -32,40 +27,6 @@ const STALL: Duration = Duration::from_secs(30);
 const LEAST: usize = 64 * 1024;
 /// The longest wait for a client to hear that a connection takes no more requests.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-tokio::task_local! {
-    /// The deadlines of the connection whose request is being answered.
-    pub(super) static CURRENT: Arc<ConnectionDeadlines>;
-}
-
-/// Extends the deadline of the current request, for a handler that waits on the client's demand. Does nothing without a
-/// server, as in a test of a filter alone.
-pub fn extend_deadline(more: Duration) {
-    let _ = CURRENT.try_with(|deadlines| deadlines.extend(more));
-}
-
-/// Lets the pieces of the current request's answer be so much longer in coming, for an answer that follows what a client
-/// sends meanwhile. Does nothing without a server.
-pub fn allow_pauses(more: Duration) {
-    let _ = CURRENT.try_with(|deadlines| deadlines.state().piece = deadlines.request + more);
-}
-
-/// Reserves memory for the current request beside that of every connection, for a handler that keeps what a client sends.
-/// Does nothing without a server.
-///
-/// # Errors
-///
-/// 503: large requests have taken all there is.
-pub fn reserve_memory(bytes: usize) -> Result<(), Problem> {
-    let there = CURRENT.try_with(|deadlines| deadlines.take(bytes)).unwrap_or(true);
-    if there { Ok(()) } else { Err(no_memory()) }
-}
-
-/// 503: no memory is free. The connection ends with it: to read the rest of the request would hold what it has.
-pub(super) fn no_memory() -> Problem {
-    Problem::unavailable("large requests and answers have taken all memory that there is for them", 1)
-        .with_header(CONNECTION, HeaderValue::from_static("close"))
-}
 
 #[derive(Debug)]
 pub(super) struct ConnectionDeadlines {
@@ -388,11 +349,17 @@ impl ConnectionDeadlines {
         self.stream.is_some()
     }
 
-    fn extend(&self, more: Duration) {
+    /// Lets the handler at work take so much longer.
+    pub(super) fn extend(&self, more: Duration) {
         let mut state = self.state();
         if state.phase == Phase::Handling {
             state.due = state.due.map(|due| due + more);
         }
+    }
+
+    /// Lets each piece of the answer be so much longer in coming than a request.
+    pub(super) fn allow_pauses(&self, more: Duration) {
+        self.state().piece = self.request + more;
     }
 
     pub(super) fn wake(&self) {

@@ -13,7 +13,8 @@ pub struct HttpsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// A fault of one of the files, as a clause after its name.
+/// A fault of one of the files, as a clause that its name goes before. All variants are here to stay: an application names
+/// its own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpsFault {
     /// A fault of the certificate.

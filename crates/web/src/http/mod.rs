@@ -19,6 +19,7 @@ mod coding;
 mod connection;
 mod correlation;
 mod cors;
+mod current_request;
 mod deadlines;
 mod filters;
 #[cfg(feature = "tls")]
@@ -74,7 +75,7 @@ pub use budget::released;
 pub use caller::caller;
 pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
 pub use cors::{AllowedOrigins, Cors, CrossOriginRequest};
-pub use deadlines::{allow_pauses, extend_deadline, reserve_memory};
+pub use current_request::{allow_pauses, extend_deadline, reserve_memory};
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::AllowedHosts;
 pub use healthcheck::is_healthy;

@@ -10,8 +10,9 @@ use hyper::{
     body::{Body as _, Bytes},
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY},
 };
+use warp::reply::Response;
 
-use super::{accepts_gzip, deadlines::ConnectionDeadlines, media::is_event_stream, tree::Answer};
+use super::{accepts_gzip, deadlines::ConnectionDeadlines, media::is_event_stream};
 
 /// The length from which packing an answer saves a segment on the wire.
 const WORTHWHILE: u64 = 1024;
@@ -25,7 +26,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 
 /// Packs an answer where that is worthwhile and was asked for. A worthwhile answer names `Accept-Encoding` in `Vary`.
 pub(super) fn pack(
-    answer: &mut Answer,
+    answer: &mut Response,
     is_asked_for: bool,
     deadlines: &ConnectionDeadlines,
 ) -> Option<Packer> {

@@ -12,6 +12,7 @@ use hyper::{
     Response,
     body::{Body, Buf, Bytes, Frame, SizeHint},
 };
+use warp::reply;
 
 use super::{
     budget::BUFFER,
@@ -19,7 +20,6 @@ use super::{
     observer::Ending,
     packing::Packer,
     request_body::{DropUnread, UnreadBody},
-    tree::Answer,
 };
 use crate::trace::{RequestTrace, within};
 
@@ -32,7 +32,7 @@ impl<B> Carries for Response<B> {
     type Body = B;
 }
 
-type TreeBody = <Answer as Carries>::Body;
+type TreeBody = <reply::Response as Carries>::Body;
 
 /// The body of an answer on its way out. Its pieces are small, since hyper's buffer grows for a large one and never shrinks.
 pub(super) struct ResponseBody {

@@ -24,7 +24,7 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    auth::Gate,
+    auth::AccessGate,
     shutdown::{Shutdown, Stage},
 };
 
@@ -93,7 +93,7 @@ pub async fn serve<F, R>(
     };
     let reserve = apart(RESERVE_HEAD.min(config.header_timeout));
     traffic.watch(&limiter);
-    let gate = Arc::new(Gate::new(&config.auth, traffic.paths()));
+    let gate = Arc::new(AccessGate::new(&config.auth, traffic.paths()));
     traffic.watch_clients(&gate);
     config.tracer.iter().for_each(|tracer| traffic.watch_spans(tracer.clone()));
     config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
@@ -157,7 +157,7 @@ struct Acceptor {
     tree: Tree,
     config: Arc<Config>,
     observer: Arc<Observer>,
-    gate: Arc<Gate>,
+    gate: Arc<AccessGate>,
     stop: watch::Receiver<Stop>,
     /// The limiters in the order in which they are tried, and the routes that are open in each.
     limiters: Vec<(Arc<ConnectionLimiter>, Access)>,

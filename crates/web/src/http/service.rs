@@ -17,7 +17,7 @@ use hyper::{
     header::{CONNECTION, HeaderValue},
 };
 use tokio::{net::TcpStream, sync::watch};
-use warp::Reply;
+use warp::{Reply, reply};
 
 use super::{
     CORRELATION_ID, Config, CorrelationId, Problem,
@@ -25,7 +25,8 @@ use super::{
     caller::CALLER,
     connection::Stop,
     cors::CrossOriginRequest,
-    deadlines::{CURRENT, ConnectionDeadlines, no_memory},
+    current_request::{self, no_memory},
+    deadlines::ConnectionDeadlines,
     head::{check_head, join_lists},
     media::is_event_stream,
     observer::{Observer, RequestInfo},
@@ -33,10 +34,10 @@ use super::{
     request_body::{RequestBody, UnreadBody},
     response_body::ResponseBody,
     streams::Streams,
-    tree::{Answer, Answering, Handler, Tree},
+    tree::{Answering, Handler, Tree},
 };
 use crate::{
-    auth::{Attempt, Decision, Gate, Grant, LastClient, refusals::unchecked},
+    auth::{AccessGate, Attempt, Decision, Grant, LastClient, refusals::unchecked},
     trace::{RequestTrace, within},
 };
 
@@ -61,7 +62,7 @@ pub(super) struct ConnectionContext {
     pub(super) rest: UnreadBody,
     pub(super) observer: Arc<Observer>,
     pub(super) config: Arc<Config>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<AccessGate>,
     pub(super) access: Access,
     pub(super) stop: watch::Receiver<Stop>,
     /// The requests under way on this connection, where there may be several at a time.
@@ -84,7 +85,7 @@ impl ConnectionContext {
     }
 
     /// Tells the client to make no more requests on this connection, if this answer is the last.
-    fn end_with(&self, answer: &mut Answer) {
+    fn end_with(&self, answer: &mut reply::Response) {
         if let Some(streams) = &self.streams {
             // HTTP/2 tells that of the connection, not in an answer (RFC 9113, sections 6.8 and 8.2.2).
             answer.headers_mut().remove(CONNECTION);
@@ -216,7 +217,7 @@ pub(super) struct ResponseFuture {
     /// The reason why the request is not handled at all.
     refused: Option<Problem>,
     /// The answer, which waits until the rest of the request's body is read.
-    answer: Option<Answer>,
+    answer: Option<reply::Response>,
     info: RequestInfo,
     /// The page of another site that sent the request, where such pages are allowed.
     page: Option<CrossOriginRequest>,
@@ -256,7 +257,7 @@ impl ResponseFuture {
             );
             overdue().into_response()
         } else if let Some(work) = &mut this.work {
-            let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.as_mut().poll(context));
+            let poll = || current_request::within(deadlines, || work.as_mut().poll(context));
             let poll = || CALLER.sync_scope(this.info.client, poll);
             let poll = || this.grant.during(poll);
             match catch_unwind(AssertUnwindSafe(poll)) {

@@ -15,7 +15,8 @@ use hyper::{Request, Response, body::Incoming};
 use tokio::time::Instant;
 
 use super::{
-    deadlines::{ConnectionDeadlines, Phase, no_memory},
+    current_request::no_memory,
+    deadlines::{ConnectionDeadlines, Phase},
     response_body::ResponseBody,
     service::{ConnectionContext, GuardedService, ResponseFuture},
     tree::Tree,

@@ -18,7 +18,7 @@ use prometheus::{
 
 use super::{Paths, limiter::ConnectionLimiter};
 use crate::{
-    auth::Gate,
+    auth::AccessGate,
     trace::{TraceId, Tracer},
 };
 
@@ -47,7 +47,7 @@ pub struct Traffic {
     /// The open connections, once the server listens.
     limiter: OnceLock<Arc<ConnectionLimiter>>,
     /// The gate, for the counts of its clients.
-    gate: OnceLock<Arc<Gate>>,
+    gate: OnceLock<Arc<AccessGate>>,
     tracer: OnceLock<Tracer>,
 }
 
@@ -96,7 +96,7 @@ impl Traffic {
     }
 
     /// Adds the counts of clients.
-    pub(super) fn watch_clients(&self, gate: &Arc<Gate>) {
+    pub(super) fn watch_clients(&self, gate: &Arc<AccessGate>) {
         self.gate.get_or_init(|| Arc::clone(gate));
     }
 

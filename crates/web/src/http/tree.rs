@@ -9,11 +9,8 @@ use warp::{Filter, Reply, reply::Response};
 
 use super::request_body::RequestBody;
 
-/// The answer of a filter tree.
-pub(super) type Answer = Response;
-
 /// A request that a tree is answering.
-pub(super) type Answering = BoxFuture<'static, Result<Answer, Infallible>>;
+pub(super) type Answering = BoxFuture<'static, Result<Response, Infallible>>;
 
 /// A clone of a tree, for the requests of one task.
 pub(super) type Handler = Box<dyn FnMut(Request<RequestBody>) -> Answering + Send>;

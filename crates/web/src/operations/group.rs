@@ -16,7 +16,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, visibility::Visibility};
+use super::{GroupMembership, Operations, visibility::Visibility};
 use crate::http::{self, answer};
 
 /// The consumer group as this member sees it, and its rebalances.
@@ -112,7 +112,7 @@ struct MembershipView {
 }
 
 impl MembershipView {
-    async fn of(membership: &Membership, visibility: Visibility) -> (&str, Self) {
+    async fn of(membership: &GroupMembership, visibility: Visibility) -> (&str, Self) {
         // The members come first, since they may take a moment; the status is then current.
         let members = membership.description.members().await;
         let members = members

@@ -17,7 +17,7 @@ use warp::{
 };
 
 use super::{
-    Membership, Operations, health,
+    GroupMembership, Operations, health,
     open_metrics::{self, OPEN_METRICS, open_metrics},
     process,
     visibility::Visibility,
@@ -62,6 +62,7 @@ pub struct LabelledCounter {
 
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MetricKind {
     /// A value that only grows.
     Counter,
@@ -215,14 +216,14 @@ impl Scrape {
     }
 
     /// The metrics of consumer groups, by topic.
-    fn groups(&self, memberships: &[Membership]) -> Result<()> {
+    fn groups(&self, memberships: &[GroupMembership]) -> Result<()> {
         const TOPIC: &[&str] = &["topic"];
         const PARTITION: &[&str] = &["topic", "partition"];
-        let members: BTreeMap<&str, (Status, &Membership)> = memberships
+        let members: BTreeMap<&str, (Status, &GroupMembership)> = memberships
             .iter()
             .map(|membership| (&*membership.topic, (membership.status.borrow().clone(), membership)))
             .collect();
-        let each = |value: fn(&Status, &Membership) -> u64| {
+        let each = |value: fn(&Status, &GroupMembership) -> u64| {
             members.iter().map(move |(topic, (status, membership))| ([*topic], value(status, membership)))
         };
         self.counter(

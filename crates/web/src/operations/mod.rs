@@ -20,7 +20,7 @@ use visibility::Visibility;
 use warp::{Filter, Reply, http::HeaderValue, reply::Response};
 
 pub use metrics::{LabelledCounter, Metric, MetricKind};
-pub use openapi::{Reads, describe};
+pub use openapi::{ConsumedTopics, describe};
 
 use crate::{
     auth::{Grant, Need, grant},
@@ -39,7 +39,7 @@ pub struct Operations {
     /// The status of Kafka, where the service uses it.
     pub kafka: Option<watch::Receiver<Status>>,
     /// The memberships in consumer groups.
-    pub memberships: Vec<Membership>,
+    pub memberships: Vec<GroupMembership>,
     /// The event-sourced tables.
     pub tables: Vec<Arc<dyn TableStatusSource>>,
     /// The producers.
@@ -56,7 +56,7 @@ pub struct Operations {
 
 /// The membership for one topic that a service reads as a member of a group.
 #[derive(Debug, Clone)]
-pub struct Membership {
+pub struct GroupMembership {
     /// The topic.
     pub topic: Arc<str>,
     /// The status of the group, as this member sees it.
@@ -67,7 +67,7 @@ pub struct Membership {
     pub description: Arc<GroupDescription>,
 }
 
-impl Membership {
+impl GroupMembership {
     /// The membership of a running consumer.
     pub fn of(consuming: &ConsumerHandle, status: watch::Receiver<Status>) -> Self {
         Self {

@@ -13,22 +13,22 @@ use crate::http::openapi::{Answer, Document, Operation};
 
 /// The topics that a service reads in its consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reads {
+pub enum ConsumedTopics {
     /// The service does not use Kafka.
     NoKafka,
     /// The service is in no group.
-    Nothing,
+    None,
     /// One topic.
-    OneTopic,
+    One,
     /// Several topics.
-    Topics,
+    Several,
 }
 
 /// Describes `/health`, `/ready`, `/ready/read`, `/group` and `/metrics`. `status_source` has the members of the body of
 /// `/health` that this service alone has, with their schemas and examples.
-pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, Value, Value)]) {
+pub fn describe(document: &mut Document, consumed: ConsumedTopics, status_source: &[(&str, Value, Value)]) {
     document.tag("Operations", "How the service is, for those who run it.");
-    let on_kafka = reads != Reads::NoKafka;
+    let on_kafka = consumed != ConsumedTopics::NoKafka;
     let mut schema = if on_kafka { document.schema::<Health>() } else { health_without_kafka() };
     let mut example = json!({ "status": "up", "service": "highwater", "version": env!("CARGO_PKG_VERSION") });
     match on_kafka {
@@ -90,10 +90,10 @@ pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, V
             "goal": 12, "pausedMs": 3 }],
         "members": [{ "memberId": "highwater-5f0c", "clientId": "highwater", "host": "10.0.0.7",
             "partitions": { "user-activity-events": [0] } }] });
-    let group = match reads {
-        Reads::NoKafka | Reads::Nothing => None,
-        Reads::OneTopic => Some((document.schema::<GroupBody<'_>>(), group)),
-        Reads::Topics => {
+    let group = match consumed {
+        ConsumedTopics::NoKafka | ConsumedTopics::None => None,
+        ConsumedTopics::One => Some((document.schema::<GroupBody<'_>>(), group)),
+        ConsumedTopics::Several => {
             Some((document.schema::<GroupsBody<'_>>(), json!({ "groups": { "order-events": group } })))
         }
     };

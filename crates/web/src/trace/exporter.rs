@@ -108,7 +108,7 @@ struct Refusal {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Answer {
+struct ExportResponse {
     #[serde(alias = "partial_success")]
     partial_success: PartialSuccess,
 }
@@ -197,7 +197,7 @@ impl Exporter {
         let answer = sent.map_err(|error| refused(error.to_string(), true))?;
         match answer.status {
             status if status.is_success() => {
-                let Answer { partial_success: PartialSuccess { rejected_spans, error_message } } =
+                let ExportResponse { partial_success: PartialSuccess { rejected_spans, error_message } } =
                     serde_json::from_slice(&answer.body).unwrap_or_default();
                 let rejected = rejected_spans.as_u64().or_else(|| rejected_spans.as_str()?.parse().ok());
                 let reason: String = error_message.unwrap_or_default().chars().take(LONGEST_REASON).collect();

@@ -22,7 +22,7 @@ pub use context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId, curren
 pub use exporter::Exporting;
 pub(crate) use http::RequestTrace;
 pub use kafka::{RecordTraces, context_of};
-pub use sampling::{Sampler, Share};
+pub use sampling::{Share, TraceSampler};
 pub use tracer::Tracer;
 
 /// The destination of spans, and the recorded traces.
@@ -37,7 +37,7 @@ pub struct TraceConfig {
     /// The trust in the collector's host, where it is asked over TLS.
     pub trust: Option<Trust>,
     /// The sampler of traces.
-    pub sampler: Sampler,
+    pub sampler: TraceSampler,
     /// `service.name`.
     pub service_name: String,
     /// Further attributes of the service.

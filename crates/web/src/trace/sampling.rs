@@ -4,7 +4,7 @@ use super::context::{TraceContext, TraceId};
 
 /// Chooses the traces that are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sampler {
+pub struct TraceSampler {
     /// Whether the context of a request or a record decides, if there is one.
     pub parent_based: bool,
     /// The share of traces where no context decides.
@@ -32,7 +32,7 @@ impl Share {
     }
 }
 
-impl Sampler {
+impl TraceSampler {
     /// The context of a new span: a child of `parent`, or the first of a new trace. Where neither is recorded, it is the
     /// parent itself, since nothing would tell the two apart.
     pub(super) fn next(&self, parent: Option<&TraceContext>) -> TraceContext {
@@ -49,7 +49,7 @@ impl Sampler {
 }
 
 /// `parentbased_always_on`.
-impl Default for Sampler {
+impl Default for TraceSampler {
     fn default() -> Self {
         Self { parent_based: true, share: Share::ALL }
     }

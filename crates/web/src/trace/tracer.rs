@@ -17,7 +17,7 @@ use super::{
     TraceConfig,
     context::TraceContext,
     otlp::{Kind, Span},
-    sampling::Sampler,
+    sampling::TraceSampler,
 };
 
 /// Makes spans. Clones share it.
@@ -26,7 +26,7 @@ pub struct Tracer(Arc<Shared>);
 
 /// The state that the makers of spans share with the exporter.
 pub(super) struct Shared {
-    sampler: Sampler,
+    sampler: TraceSampler,
     /// Each span is JSON in a single allocation. The many small ones of waiting spans would lie scattered between those of
     /// requests, which would slow all requests (docs/benchmarks.md).
     ended: Mutex<VecDeque<Box<RawValue>>>,

@@ -206,9 +206,11 @@ async fn behind_a_dropped_record_the_others_go_on_without_it() {
     let operator = operator(&client, &cluster);
     let first = waiting(&operator, 4).await;
     let behind = DlqPosition { offset: position(&first).offset + 1, ..position(&first) };
-    assert_eq!(operator.redrive(behind).await, Err(VerdictError::Behind(behind)));
+    let refused = operator.redrive(behind).await;
+    assert!(matches!(refused, Err(VerdictError::Behind(at)) if at == behind), "{refused:?}");
     let nothing = DlqPosition { offset: 99, ..behind };
-    assert_eq!(operator.drop(nothing).await, Err(VerdictError::Missing(nothing)));
+    let refused = operator.drop(nothing).await;
+    assert!(matches!(refused, Err(VerdictError::Missing(at)) if at == nothing), "{refused:?}");
 
     operator.drop(position(&first)).await.unwrap();
     until_processed(&ledger, "one", &["2"]).await;

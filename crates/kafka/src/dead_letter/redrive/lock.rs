@@ -7,7 +7,10 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{RedriveError, Redriver, report::Interruption};
-use crate::group::{GroupEvent, LeaveReason, MemberContext, MemberGeneration, Membership};
+use crate::{
+    TransientError,
+    group::{GroupEvent, LeaveReason, MemberContext, MemberGeneration, Membership},
+};
 
 /// The member with this partition holds the lock, for all partitions.
 const LOCK_PARTITION: i32 = 0;
@@ -40,7 +43,7 @@ impl<'a> RedriveLock<'a> {
 
     /// Waits until this member holds the lock.
     pub(super) async fn acquire(&mut self) -> Result<(), Interruption> {
-        let never = |why: &str| Interruption::Never(RedriveError::Unavailable(why.to_owned()));
+        let never = |why: &str| Interruption::Never(RedriveError::Unavailable(TransientError::new(why)));
         let within = self.redriver.config.session_timeout + REBALANCE_TIMEOUT;
         let by = self.until.min(Instant::now() + within);
         loop {

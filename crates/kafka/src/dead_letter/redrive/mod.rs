@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::{DeadLetter, DlqReadError, DlqReader, RedriveProgress};
 use crate::{
-    ConsumerConfig, Publisher, StatusRegistry,
+    ConsumerConfig, Publisher, StatusRegistry, TransientError,
     group::{Assignor, CommittedOffsets, Coordinator, GroupProtocol, OffsetAndMetadata, topic_of},
     topic,
     wire::WireError,
@@ -108,7 +108,7 @@ impl Redriver {
         match asking.await {
             Ok(id) => Ok(Some(id).filter(|id| !id.is_nil())),
             Err(WireError::Unsupported(_)) => Ok(None),
-            Err(error) => Err(RedriveError::Unavailable(error.to_string())),
+            Err(error) => Err(RedriveError::Unavailable(TransientError::new(error))),
         }
     }
 
@@ -117,7 +117,8 @@ impl Redriver {
         let partitions = 0..self.reader.topic().partitions() as i32;
         let committed = self.coordinator.committed(self.reader.topic().name(), partitions).await;
         let committed = committed.and_then(CommittedOffsets::stable);
-        let mut committed = committed.map_err(|error| RedriveError::Unavailable(error.to_string()))?;
+        let mut committed =
+            committed.map_err(|error| RedriveError::Unavailable(TransientError::new(error)))?;
         committed.retain(|_, committed| {
             topic_of(&committed.metadata).zip(topic).is_none_or(|(of, topic)| of == topic)
         });
@@ -158,7 +159,7 @@ impl Redriver {
             Ok(()) => report.complete = true,
             // It had sent some before it lost the lock: that is reported.
             Err(Interruption::Never(RedriveError::Unavailable(why))) if report.redriven > 0 => {
-                report.stopped = Some(why);
+                report.stopped = Some(why.to_string());
             }
             Err(Interruption::Never(RedriveError::Unreadable(why))) if report.redriven > 0 => {
                 report.stopped = Some(why.to_string());

@@ -4,6 +4,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::DlqReadError;
+use crate::TransientError;
 
 /// The result of a redrive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -32,7 +33,7 @@ pub struct RedriveReport {
 }
 
 /// A redrive that did not begin.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum RedriveError {
     /// Another redrive runs, in this process or in another.
@@ -40,10 +41,16 @@ pub enum RedriveError {
     Busy,
     /// Kafka does not answer in time.
     #[error("the redrive cannot begin: {0}")]
-    Unavailable(String),
+    Unavailable(TransientError),
     /// The dead letters cannot be read now.
     #[error("the redrive cannot begin: {0}")]
-    Unreadable(#[from] DlqReadError),
+    Unreadable(DlqReadError),
+}
+
+impl From<DlqReadError> for RedriveError {
+    fn from(error: DlqReadError) -> Self {
+        Self::Unreadable(error)
+    }
 }
 
 /// The reason why a redrive ended early.

@@ -11,13 +11,13 @@ use async_trait::async_trait;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Decision, Place, SequenceBounds, Sequences, Waiting, WaitingCounts,
+    Decision, KeySequences, Place, SequenceBounds, Waiting, WaitingCounts,
     entry::{Source, counted, origin},
 };
 use crate::{
     BatchLimits, BatchOutcome, DlqPublisher, FetchPosition, LogState, Poison, ReadError, Reader, Record,
     RecordHandler, RetryFrom, StartFrom, StatusRegistry, TransientError,
-    dead_letter::DlqReader,
+    dead_letter::{DlqReadError, DlqReader},
     group::{Lease, topic_id_text},
     topic,
     wire::WireError,
@@ -39,21 +39,21 @@ pub struct SequencedHandler {
     pub(super) registry: Arc<StatusRegistry>,
     bounds: SequenceBounds,
     counts: WaitingCounts,
-    partitions: Mutex<BTreeMap<i32, Arc<tokio::sync::Mutex<Partition>>>>,
+    partitions: Mutex<BTreeMap<i32, Arc<tokio::sync::Mutex<SequencedPartition>>>>,
 }
 
 /// A partition of the source.
-pub(super) struct Partition {
+pub(super) struct SequencedPartition {
     pub(super) source: Source,
     /// `None` before its dead letters are read.
     pub(super) letters: Option<Letters>,
     /// The letters that waited at the last reading.
-    before: Option<Sequences>,
+    before: Option<KeySequences>,
 }
 
 /// The dead letters of a partition, as far as they are read.
 pub(super) struct Letters {
-    pub(super) sequences: Sequences,
+    pub(super) sequences: KeySequences,
     pub(super) reader: Reader,
     /// The offset in the dead letter topic to read on from.
     pub(super) next: i64,
@@ -103,7 +103,7 @@ impl SequencedHandler {
         Self { counts, ..self }
     }
 
-    fn partition(&self, partition: i32) -> Arc<tokio::sync::Mutex<Partition>> {
+    fn partition(&self, partition: i32) -> Arc<tokio::sync::Mutex<SequencedPartition>> {
         let source = || Source {
             topic: Arc::clone(&self.dead_letters.source),
             topic_id: Arc::default(),
@@ -111,17 +111,22 @@ impl SequencedHandler {
             partition,
         };
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        let new =
-            || Arc::new(tokio::sync::Mutex::new(Partition { source: source(), letters: None, before: None }));
+        let new = || {
+            Arc::new(tokio::sync::Mutex::new(SequencedPartition {
+                source: source(),
+                letters: None,
+                before: None,
+            }))
+        };
         Arc::clone(partitions.entry(partition).or_insert_with(new))
     }
 
     /// The dead letters of a partition, read from the beginning of their topic unless they are known.
     pub(super) async fn letters<'a>(
         &self,
-        partition: &'a mut Partition,
+        partition: &'a mut SequencedPartition,
     ) -> Result<(&'a Source, &'a mut Letters), TransientError> {
-        let Partition { source, letters, .. } = partition;
+        let SequencedPartition { source, letters, .. } = partition;
         let known = match letters.take() {
             Some(known) => known,
             None => self.read_letters(source).await?,
@@ -135,7 +140,7 @@ impl SequencedHandler {
         if partitions == 0 {
             return Err(TransientError::new(format!("topic {} is not known yet", topic.name())));
         }
-        let (sequences, now) = (Sequences::new(self.bounds), Instant::now());
+        let (sequences, now) = (KeySequences::new(self.bounds), Instant::now());
         let reader = self.reader.partition_reader(source.partition).without_waiting();
         let mut letters = Letters { sequences, reader, next: 0, turn_at: now, looked_at: now };
         // This process may not know of a partition that others write to. A missing partition has no dead letters.
@@ -163,7 +168,7 @@ impl SequencedHandler {
     /// Handles the records from `start` up to one that waits, or to a second one of a key. Returns the index after the last.
     async fn handle_some(
         &self,
-        (source, sequences): (&Source, &mut Sequences),
+        (source, sequences): (&Source, &mut KeySequences),
         records: &[Record],
         start: usize,
         outcome: &mut BatchOutcome,
@@ -228,7 +233,7 @@ fn hold_up(outcome: &mut BatchOutcome, index: usize, why: String) -> usize {
 }
 
 fn unreadable(error: ReadError) -> TransientError {
-    TransientError::new(format!("the dead letters cannot be read: {error}"))
+    TransientError::new(DlqReadError::new(error))
 }
 
 #[async_trait]
@@ -238,7 +243,7 @@ impl RecordHandler for SequencedHandler {
         let Some(Record { partition, .. }) = records.first() else { return outcome };
         let shared = self.partition(*partition);
         let mut locked = shared.lock().await;
-        let Partition { source, letters, .. } = &mut *locked;
+        let SequencedPartition { source, letters, .. } = &mut *locked;
         // A turn reads them, and that may take longer than the lease.
         let Some(letters) = letters else {
             return BatchOutcome::retry_from(0, TransientError::new("the dead letters are to be read again"));
@@ -294,7 +299,7 @@ impl RecordHandler for SequencedHandler {
         let mut locked = shared.lock().await;
         let waiting = self.letters(&mut locked).await?.1.sequences.waiting();
         self.counts.set(partition, waiting);
-        let Partition { letters: Some(letters), before, .. } = &mut *locked else { return Ok(true) };
+        let SequencedPartition { letters: Some(letters), before, .. } = &mut *locked else { return Ok(true) };
         // Another member has processed the letters that are gone, and the kept projection lacks them.
         let is_gone = before.take().is_some_and(|before| !letters.sequences.has_all_of(&before));
         Ok(!is_gone || self.handler.restore_window() == 0)

@@ -24,7 +24,7 @@ use crate::{PublishError, Receipt};
 pub use entry::{Entry, EntryKind};
 pub use handler::SequencedHandler;
 pub use operator::{Sequence, SequencedDeadLetters, VerdictError};
-pub use state::{Decision, Full, Origin, Sequences};
+pub use state::{Decision, Full, KeySequences, Origin};
 
 /// The header of a dead letter that others of its key wait behind, or that waits, and of a verdict. It has the source
 /// topic's id as Kafka's tools write it, empty where it is not known.

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{
-    SEQUENCE, SequenceBounds, Sequences, VERDICT,
+    KeySequences, SEQUENCE, SequenceBounds, VERDICT,
     entry::{Source, origin},
     handler::Letters,
     in_place,
@@ -41,7 +41,7 @@ pub struct Sequence {
 }
 
 /// Nothing was decided about a dead letter.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum VerdictError {
     /// There is no dead letter at the position.
@@ -80,10 +80,10 @@ impl SequencedDeadLetters {
         let mut found = Vec::new();
         for (partition, range) in (0..).zip(self.reader.ranges().await?) {
             let source = self.source(partition, &topic_id);
-            let (sequences, now) = (Sequences::new(SequenceBounds::default()), Instant::now());
+            let (sequences, now) = (KeySequences::new(SequenceBounds::default()), Instant::now());
             let reader = self.reader.partition_reader(partition).without_waiting();
             let mut letters = Letters { sequences, reader, next: range.start, turn_at: now, looked_at: now };
-            letters.follow(&source).await.map_err(unreadable)?;
+            letters.follow(&source).await.map_err(DlqReadError::new)?;
             for (offset, count) in letters.sequences.heads() {
                 if let Some(head) = self.read(DlqPosition { partition, offset }).await? {
                     found.push(Sequence { head, letters: count });
@@ -149,7 +149,7 @@ impl SequencedDeadLetters {
         let records = match reader.read(offset).await {
             Ok(fetched) => fetched.records,
             Err(ReadError::OutOfRange) => Vec::new(),
-            Err(error) => return Err(unreadable(error)),
+            Err(error) => return Err(DlqReadError::new(error)),
         };
         let found = records.into_iter().find(|record| record.offset == offset);
         Ok(found.filter(|record| !record.headers.contains(VERDICT)).map(DeadLetter::read))
@@ -169,13 +169,9 @@ impl SequencedDeadLetters {
         match asking.await {
             Ok(id) if !id.is_nil() => Ok(topic_id_text(id)),
             Ok(_) | Err(WireError::Unsupported(_)) => Ok(String::new()),
-            Err(error) => Err(DlqReadError(error.to_string())),
+            Err(error) => Err(DlqReadError::new(error)),
         }
     }
-}
-
-fn unreadable(error: ReadError) -> DlqReadError {
-    DlqReadError(error.to_string())
 }
 
 impl std::fmt::Debug for SequencedDeadLetters {

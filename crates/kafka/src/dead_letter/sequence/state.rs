@@ -11,7 +11,7 @@ use super::{Entry, EntryKind, SequenceBounds, Waiting};
 ///
 /// The entries of the dead letter topic, applied in their order, give the same state in every process.
 #[derive(Debug, Default)]
-pub struct Sequences {
+pub struct KeySequences {
     bounds: SequenceBounds,
     /// The letters of each waiting key; no key is without letters. A key's letters are in the order of their offsets in the
     /// source topic.
@@ -81,7 +81,7 @@ impl Display for Full {
     }
 }
 
-impl Sequences {
+impl KeySequences {
     /// Nothing waits.
     pub fn new(bounds: SequenceBounds) -> Self {
         Self { bounds, keys: BTreeMap::new() }

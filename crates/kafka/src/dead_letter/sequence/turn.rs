@@ -11,9 +11,9 @@ use log::{info, warn};
 use tokio::time::Instant;
 
 use super::{
-    Place, SequencedHandler, Sequences, Waiting,
+    KeySequences, Place, SequencedHandler, Waiting,
     entry::Source,
-    handler::{Letters, Partition},
+    handler::{Letters, SequencedPartition},
     in_place,
 };
 use crate::{ReadError, Record, TransientError, dead_letter::DeadLetter, group::Lease};
@@ -29,7 +29,7 @@ impl SequencedHandler {
     /// Takes one turn. Returns the numbers of waiting keys and letters after it.
     pub(super) async fn turn(
         &self,
-        partition: &mut Partition,
+        partition: &mut SequencedPartition,
         committed: i64,
         lease: &Lease,
     ) -> Result<Waiting, TransientError> {
@@ -101,7 +101,7 @@ impl SequencedHandler {
     async fn process_letters(
         &self,
         source: &Source,
-        sequences: &mut Sequences,
+        sequences: &mut KeySequences,
         records: &[Record],
         due: Due<'_>,
     ) -> Result<(), TransientError> {
@@ -148,7 +148,7 @@ impl SequencedHandler {
     async fn settle(
         &self,
         source: &Source,
-        sequences: &mut Sequences,
+        sequences: &mut KeySequences,
         lease: &Lease,
     ) -> Result<(), TransientError> {
         let mut deliveries = Vec::new();

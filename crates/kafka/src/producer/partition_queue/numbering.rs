@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        batch::Batch,
+        batch::ProducerBatch,
         failure::{self, Failure, Remedy, ends_producer_id},
     },
     PartitionQueue, Wait, within,
@@ -14,7 +14,7 @@ use crate::wire::WireError;
 
 impl PartitionQueue {
     /// Gets a producer id if one is needed; false if no caller of the batch waits any more.
-    pub(super) async fn identify(&mut self, batch: &mut Batch) -> Result<bool, WireError> {
+    pub(super) async fn identify(&mut self, batch: &mut ProducerBatch) -> Result<bool, WireError> {
         let Some(ids) = self.ids.clone().filter(|_| self.sequences.need_id()) else { return Ok(true) };
         let Some(timeout_left) = self.timeout_left(batch) else { return Ok(false) };
         self.called = Instant::now();
@@ -25,7 +25,7 @@ impl PartitionQueue {
     }
 
     /// The next step after that failure. A batch that is to get other numbers, or none, loses those that it has.
-    pub(super) async fn remedy(&mut self, failure: &Failure, batch: &mut Batch) -> Remedy {
+    pub(super) async fn remedy(&mut self, failure: &Failure, batch: &mut ProducerBatch) -> Remedy {
         let remedy = failure::remedy(failure, batch);
         match &remedy {
             Remedy::Renumber if ends_producer_id(&failure.error) => self.sequences.leave_id(),
@@ -49,6 +49,6 @@ impl PartitionQueue {
 
 /// Whether the broker has that batch already, at an offset that it no longer knows. That is possible only if the batch was
 /// sent before.
-pub(super) fn has_it_already(error: &WireError, batch: &Batch) -> bool {
+pub(super) fn has_it_already(error: &WireError, batch: &ProducerBatch) -> bool {
     error.code() == Some(ResponseError::DuplicateSequenceNumber) && batch.is_possibly_written()
 }

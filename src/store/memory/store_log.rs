@@ -23,7 +23,7 @@ use crate::store::{ActivityEvent, Criteria, Direction, StoredEvent};
 /// Events are numbered one after the other and leave oldest first. So an event that leaves is the first of each posting
 /// list it is in, and every operation costs the same however many events are held.
 #[derive(Debug, Default)]
-pub(super) struct PartitionLog {
+pub(super) struct StoreLog {
     /// `None` in the place of an event that was erased, by its user or its age.
     all: VecDeque<Option<Arc<StoredEvent>>>,
     /// The erased events whose ids are still known, by their numbers.
@@ -83,7 +83,7 @@ impl Numbering {
 /// rounded up.
 const BESIDE_JSON: u64 = 224;
 
-impl PartitionLog {
+impl StoreLog {
     /// The number of known ids.
     pub(super) fn len(&self) -> usize {
         self.all.len()
@@ -109,8 +109,8 @@ impl PartitionLog {
         self.overflowed || self.len() as u64 >= bounds.events || self.bytes >= bounds.bytes
     }
 
-    /// As [`PartitionLog::pop_oldest`], to make room for a newer event. Erasures from before all remaining events are
-    /// forgotten, so that the log can be restored from the oldest of these.
+    /// As [`StoreLog::pop_oldest`], to make room for a newer event. Erasures that came before all events that are left
+    /// are forgotten, so that the log can be restored from the oldest of these.
     pub(super) fn evict_oldest(&mut self) -> Option<Uuid> {
         self.overflowed = true;
         let id = self.pop_oldest()?;

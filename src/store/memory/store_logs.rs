@@ -14,19 +14,19 @@ use std::{
     },
 };
 
-use super::partition_log::PartitionLog;
+use super::store_log::StoreLog;
 use crate::store::{Positions, SequenceNumber};
 
 /// The logs, and the sequence number of the next event.
 #[derive(Debug, Default)]
-pub(super) struct PartitionLogs {
+pub(super) struct StoreLogs {
     next: AtomicU64,
     logs: RwLock<Logs>,
 }
 
-type Logs = BTreeMap<i32, RwLock<PartitionLog>>;
+type Logs = BTreeMap<i32, RwLock<StoreLog>>;
 
-impl PartitionLogs {
+impl StoreLogs {
     /// The position of each log's next event. The logs are asked one after the other.
     pub(super) fn end(&self) -> Positions {
         Positions(self.logs().iter().map(|(partition, log)| (*partition, read(log).end())).collect())
@@ -38,7 +38,7 @@ impl PartitionLogs {
         &self,
         partition: i32,
         count: usize,
-        append: impl FnOnce(&mut PartitionLog, SequenceNumber) -> T,
+        append: impl FnOnce(&mut StoreLog, SequenceNumber) -> T,
     ) -> T {
         loop {
             // Held during the call: a log that is removed meanwhile would take events with it that the store
@@ -55,20 +55,20 @@ impl PartitionLogs {
     }
 
     /// Calls `change` with the partition's log, if there is one.
-    pub(super) fn change<T>(&self, partition: i32, change: impl FnOnce(&mut PartitionLog) -> T) -> Option<T> {
+    pub(super) fn change<T>(&self, partition: i32, change: impl FnOnce(&mut StoreLog) -> T) -> Option<T> {
         let logs = self.logs();
         Some(change(&mut write(logs.get(&partition)?)))
     }
 
     /// Calls `look` with the partition's log, if there is one.
-    pub(super) fn look<T>(&self, partition: i32, look: impl FnOnce(&PartitionLog) -> T) -> Option<T> {
+    pub(super) fn look<T>(&self, partition: i32, look: impl FnOnce(&StoreLog) -> T) -> Option<T> {
         Some(look(&read(self.logs().get(&partition)?)))
     }
 
     /// Calls `look` with all logs, as they are at one time.
     pub(super) fn look_at_all<T>(
         &self,
-        look: impl FnOnce(&[(i32, RwLockReadGuard<'_, PartitionLog>)]) -> T,
+        look: impl FnOnce(&[(i32, RwLockReadGuard<'_, StoreLog>)]) -> T,
     ) -> T {
         let logs = self.logs();
         let all: Vec<_> = logs.iter().map(|(partition, log)| (*partition, read(log))).collect();
@@ -91,7 +91,7 @@ impl PartitionLogs {
     }
 
     /// Removes the partition's log.
-    pub(super) fn remove(&self, partition: i32) -> Option<PartitionLog> {
+    pub(super) fn remove(&self, partition: i32) -> Option<StoreLog> {
         let log = self.logs_mut().remove(&partition)?;
         Some(log.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
@@ -105,10 +105,10 @@ impl PartitionLogs {
     }
 }
 
-fn write(log: &RwLock<PartitionLog>) -> RwLockWriteGuard<'_, PartitionLog> {
+fn write(log: &RwLock<StoreLog>) -> RwLockWriteGuard<'_, StoreLog> {
     log.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(log: &RwLock<PartitionLog>) -> RwLockReadGuard<'_, PartitionLog> {
+fn read(log: &RwLock<StoreLog>) -> RwLockReadGuard<'_, StoreLog> {
     log.read().unwrap_or_else(PoisonError::into_inner)
 }
