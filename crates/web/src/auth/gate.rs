@@ -66,8 +66,8 @@ struct KeyStore {
 pub(crate) enum Decision {
     /// It is answered, with these rights.
     Admitted(Grant),
-    /// That is the answer.
-    Refused(Problem),
+    /// That is the answer, to the client of that name where it is known.
+    Refused(Problem, Option<Arc<str>>),
     /// After that it is to be decided again, for good.
     Wait(BoxFuture<'static, ()>),
 }
@@ -184,7 +184,7 @@ impl Gate {
             Some(need) => need,
             None if !self.is_on() => return Decision::Admitted(Grant::default()),
             // A route whose need nobody has written down is closed.
-            None => return Decision::Refused(nothing(path)),
+            None => return Decision::Refused(nothing(path), None),
         };
         let identity = match self.is_on() {
             true => self.identify(&Credential::of(request), attempt, last),
@@ -218,7 +218,8 @@ impl Gate {
             };
             if !scopes.is_empty() && !scopes.iter().any(may) {
                 self.forbidden(principal, caller, request.method(), request.uri());
-                return Decision::Refused(refusals::insufficient(scopes));
+                let name = Some(Arc::clone(principal.name()));
+                return Decision::Refused(refusals::insufficient(scopes), name);
             }
         }
         let told = Told::default();
@@ -228,7 +229,8 @@ impl Gate {
             if let Some(principal) = &principal {
                 principal.count().add(RequestOutcome::Limited);
             }
-            return Decision::Refused(told.on(problem));
+            let name = principal.map(|principal| Arc::clone(principal.name()));
+            return Decision::Refused(told.on(problem), name);
         }
         if let Some(principal) = &principal {
             principal.count().add(RequestOutcome::Admitted);
@@ -251,7 +253,7 @@ impl Gate {
             decision = self.admit(&request, None, Attempt::Last, last);
         }
         match decision {
-            Decision::Refused(problem) => problem.into_response(),
+            Decision::Refused(problem, _) => problem.into_response(),
             Decision::Admitted(grant) => {
                 let mut response = grant.within(answer(request)).await;
                 grant.tell(response.headers_mut());
@@ -327,7 +329,7 @@ impl Gate {
         if refusal != Refusal::Missing {
             self.audit.refused(caller, &action(request.method(), request.uri()), refusal.name());
         }
-        Decision::Refused(problem)
+        Decision::Refused(problem, None)
     }
 
     /// A client tried what it may not do.
