@@ -268,7 +268,8 @@ const BROTLI: &str = "W9+lgcxxYMcym0jC006yHKHS4ckdT/6A7tMXMMFa3FrWrlh0SqGPweB4l1
                       YgaHMvDqzbtPPvviq2/R328zoAU=";
 
 fn packed(coding: &str) -> Vec<u8> {
-    let lines: String = (0..2_000).map(|number| line(coding, number)).collect();
+    let first = if coding == "gzip" { 0 } else { 2_000 };
+    let lines: String = (first..first + 2_000).map(|number| line(coding, number)).collect();
     match coding {
         "gzip" => {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -19,7 +19,7 @@ const BROTLI: &str = "z///fwAkQOKxQHLv//n//w+ABEAcFoDu/T////8BkACIwwLQvf/n//8/AB
                       EgBxWAC69//8//8HQAIgDgtA9/6f////AEgAxGEB6N7/8///HwAJgDgsAN37//z//wcgARCHBaB7/w8=";
 
 fn gzip() -> Vec<u8> {
-    let (mut gzip, spaces) = (GzEncoder::new(Vec::new(), Compression::fast()), [b' '; 1 << 16]);
+    let (mut gzip, spaces) = (GzEncoder::new(Vec::new(), Compression::best()), [b' '; 1 << 16]);
     (0..UNPACKED / spaces.len()).for_each(|_| gzip.write_all(&spaces).unwrap());
     gzip.finish().unwrap()
 }
