@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use crate::store::PostgresStore;
 use crate::{
     activity::{
-        Api, ConcurrencyLimit, Conflicts, EventStreams, PATHS, Processor, StoreStatus, TopicRecord, routes,
+        Api, ConcurrencyLimit, Conflicts, EventStreams, PATHS, Processor, Rejections, StoreStatus,
+        TopicRecord, routes,
     },
     config::Config,
     store::{ActivityEvent, EventStore, MemoryStore},
@@ -78,7 +79,8 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         Arc::new(DlqAdmin::new(topics, &config.consumer, admin_auth, redrive_max, limits, within))
     });
 
-    let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let rejections = Arc::<Rejections>::default();
+    let traffic = Arc::new(Traffic::new(&PATHS)?.with_refusals(rejections.clone()));
     let operations = Arc::new(Operations {
         warnings: config.http.warnings(),
         embedded: config.embedded,
@@ -102,7 +104,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         limits: config.http.body_limits(),
         listing_limit,
         streams,
-        rejections: Arc::default(),
+        rejections,
         operations,
         dead_letters: admin.clone(),
         shutdown: shutdown.clone(),

@@ -1,8 +1,13 @@
 //! Writes `fuzz/seeds`: for each target a few sound inputs to begin with.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use bytes::{Bytes, BytesMut};
+use flate2::write::GzEncoder;
 use kafka_protocol::{
     indexmap::IndexMap,
     messages::{
@@ -34,6 +39,10 @@ const NAME: StrBytes = StrBytes::from_static_str("name");
 
 fn main() -> io::Result<()> {
     batches()?;
+    codings()?;
+    cloud_events()?;
+    segment_calls()?;
+    requests()?;
     events()?;
     answers()?;
     members()?;
@@ -55,6 +64,118 @@ fn encode(message: &impl Encodable, version: i16) -> Bytes {
 fn batches() -> io::Result<()> {
     let lines = "{\"userId\":\"u\",\"eventType\":\"LOGIN\"}\n\r\n \n{\"userId\":\n\"a line that is far longer than the limit, which is passed over\"\n{}";
     write("batch", "lines", format!("\u{5}\u{3}{lines}").as_bytes())
+}
+
+/// Packed already, or to be packed by the target.
+fn codings() -> io::Result<()> {
+    const EVENT: &[u8] = br#"{"userId":"u","eventType":"LOGIN"}"#;
+    /// [`EVENT`] by Node's `zlib.brotliCompressSync`.
+    const BROTLI: &[u8] = &[
+        0x8b, 0x10, 0x80, 0x7b, 0x22, 0x75, 0x73, 0x65, 0x72, 0x49, 0x64, 0x22, 0x3a, 0x22, 0x75, 0x22, 0x2c,
+        0x22, 0x65, 0x76, 0x65, 0x6e, 0x74, 0x54, 0x79, 0x70, 0x65, 0x22, 0x3a, 0x22, 0x4c, 0x4f, 0x47, 0x49,
+        0x4e, 0x22, 0x7d, 0x03,
+    ];
+    let many = EVENT.repeat(100);
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&many)?;
+    let gzip = gzip.finish()?;
+    let zstd = zstd::encode_all(EVENT, 19)?;
+    write("codings", "gzip-beyond-the-bound", &[&[0, 6, 6], &gzip[..]].concat())?;
+    write("codings", "zstd", &[&[1, 6, 6], &zstd[..]].concat())?;
+    write("codings", "zstd-frames", &[&[1, 6, 0], &zstd[..], &zstd[..]].concat())?;
+    write("codings", "br", &[&[2, 6, 6], BROTLI].concat())?;
+    write("codings", "to-be-packed-by-gzip", &[&[0x81, 6, 6], EVENT].concat())?;
+    write("codings", "to-be-packed-by-zstd", &[&[0x82, 6, 6], EVENT].concat())
+}
+
+/// The attributes of an event, and the same as headers.
+const CLOUD_EVENT: &str = r#""specversion":"1.0","id":"A-1","source":"/s","type":"LOGIN","subject":"ann","time":"2026-05-01T10:00:00Z""#;
+const BINARY: &str = "ce-id: A-1\nce-source: /s\nce-type: LOGIN\nce-subject: Euro%20%E2%82%AC\nce-time: 2026-05-01T10:00:00Z\nce-more: \"x\\\"\"\n";
+
+fn cloud_events() -> io::Result<()> {
+    for (name, data) in [
+        ("object", r#""data":{"n":1.0,"a":[null,{}]},"dataschema":"https://e.org","attempt":2,"again":true"#),
+        ("array", r#""data":[1,"x"],"datacontenttype":"application/json""#),
+        ("text", r#""data":"<x/>","datacontenttype":"text/xml""#),
+        ("bytes", r#""data_base64":"AP8=""#),
+        ("names", r#""data":{"\ud800":1,"\u0061":2,"a":{}}"#),
+    ] {
+        write(
+            "cloud_events",
+            &format!("structured-{name}"),
+            format!("\0{{{CLOUD_EVENT},{data}}}").as_bytes(),
+        )?;
+    }
+    let uuid = CLOUD_EVENT.replace("A-1", "0f8fad5b-d9cb-469f-a165-70867728950e");
+    let batch = format!("\u{2}[{{{CLOUD_EVENT}}},{{{uuid},\"data\":{{}}}},7]");
+    write("cloud_events", "batch", batch.as_bytes())?;
+    write(
+        "cloud_events",
+        "binary",
+        format!("\u{1}{BINARY}content-type: application/json\n\n{{\"n\":1.0}}").as_bytes(),
+    )?;
+    write(
+        "cloud_events",
+        "binary-text",
+        format!("\u{1}{BINARY}content-type: text/plain\n\nno JSON").as_bytes(),
+    )
+}
+
+fn segment_calls() -> io::Result<()> {
+    let call = r#""userId":"u","anonymousId":"a","messageId":"node-next-1","timestamp":"2026-05-01T10:00:00Z","context":{"ip":"::1"}"#;
+    write(
+        "segment",
+        "track",
+        format!("\0{{{call},\"event\":\"Item Bought\",\"properties\":{{\"sku\":1.0}}}}").as_bytes(),
+    )?;
+    write(
+        "segment",
+        "identify",
+        format!("\u{1}{{{call},\"traits\":{{\"name\":\"\\ud83d\\ude00\"}}}}").as_bytes(),
+    )?;
+    let batch = format!(
+        r#"{{"batch":[{{"type":"track","event":"x",{call}}},{{"type":"page",{call}}},{{"type":"no"}}],"sentAt":null}}"#
+    );
+    write("segment", "batch", format!("\u{6}{batch}").as_bytes())
+}
+
+/// A request for each route.
+fn requests() -> io::Result<()> {
+    let event = r#"{"userId":"u","eventType":"LOGIN","payload":{"n":1.0},"eventId":"0f8fad5b-d9cb-469f-a165-70867728950e"}"#;
+    let json = "content-type: application/json\n";
+    let admin = "authorization: Bearer token\n";
+    for (name, text) in [
+        ("generate", format!("POST /events/generate\n{json}x-correlation-id: mine\n\n{event}")),
+        ("generate-cloud-event", format!("POST /events/generate\ncontent-type: application/cloudevents+json\n\n{{{CLOUD_EVENT}}}")),
+        ("generate-binary", format!("POST /events/generate\nce-specversion: 1.0\n{BINARY}\n{{}}")),
+        ("create", format!("POST /api/events\n\n{event}")),
+        ("batch", format!("POST /events/batch?receipts=errors\n{json}\n[{event},7]")),
+        ("batch-lines", format!("POST /events/batch\ncontent-type: application/x-ndjson\n\n{event}\n7\n")),
+        ("batch-cloud-events", format!("POST /events/batch\ncontent-type: application/cloudevents-batch+json\n\n[{{{CLOUD_EVENT}}}]")),
+        ("track", "POST /v1/track\n\n{\"userId\":\"u\",\"event\":\"x\"}".to_owned()),
+        ("coded", format!("POST /events/generate\ncontent-encoding: gzip\nexpect: 100-continue\n\n{event}")),
+        ("stream", "GET /events/stream?userId=u&eventType=LOGIN&from=2026-05-01T10:00:00Z\nlast-event-id: 0-0\n\n".to_owned()),
+        ("processed", "GET /events/processed?limit=2&order=desc&cursor=0-0&to=2026-05-01T10:00:00Z\naccept: application/x-ndjson\n\n".to_owned()),
+        ("event", "GET /events/processed/0f8fad5b-d9cb-469f-a165-70867728950e?wait=500ms\n\n".to_owned()),
+        ("events", "GET /api/events?userId=u%20%E2%82%AC\n\n".to_owned()),
+        ("of-user", "GET /api/events/user/u%20x\naccept: application/cloudevents-batch+json\n\n".to_owned()),
+        ("of-type", "HEAD /api/events/type/login\n\n".to_owned()),
+        ("erase", format!("DELETE /api/events/user/u\n{admin}\n")),
+        ("erasure", format!("GET /api/events/erasures/0-3_1-0\n{admin}\n")),
+        ("rejections", format!("GET /rejections?limit=7\n{admin}\n")),
+        ("group", format!("GET /group\n{admin}\n")),
+        ("metrics", "GET /metrics\naccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\n\n".to_owned()),
+        ("ready", "GET /ready/read\n\n".to_owned()),
+        ("health", "GET /health\n\n".to_owned()),
+        ("document", "GET /openapi.json\naccept-encoding: gzip\nif-none-match: \"x\", W/\"y\"\n\n".to_owned()),
+        ("page", "GET /swagger\n\n".to_owned()),
+        ("console", "GET /console/style.css\n\n".to_owned()),
+        ("options", "OPTIONS /v1/track\norigin: https://e.org\n\n".to_owned()),
+        ("nothing", "PATCH /no/such/path\n\n".to_owned()),
+    ] {
+        write("routes", name, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn events() -> io::Result<()> {

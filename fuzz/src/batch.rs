@@ -4,21 +4,14 @@ use bytes::Bytes;
 use futures::{StreamExt as _, executor::block_on, stream};
 use highwater_web::http::{Line, Lines};
 
+use crate::pieces::pieces;
+
 const LONGEST: usize = 64;
 
 /// The first two bytes say how the rest is cut. The lines are those of the whole, in order and with their numbers.
 pub fn batch(data: &[u8]) {
     let Some(([first, second], body)) = data.split_first_chunk() else { return };
-    let sizes = [usize::from(*first % 16) + 1, usize::from(*second) + 1];
-    let (mut rest, mut pieces) = (body, Vec::new());
-    for size in sizes.into_iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, after) = rest.split_at(size.min(rest.len()));
-        pieces.push(Ok(Bytes::copy_from_slice(piece)));
-        rest = after;
-    }
+    let pieces = pieces(body, [first % 16, *second]).into_iter().map(Ok);
     let mut lines = Lines::new(stream::iter(pieces).boxed(), LONGEST, body.len());
     let mut found = Vec::new();
     loop {

@@ -10,7 +10,10 @@ use highwater_web::{
     shutdown::Shutdown,
 };
 
-use super::{ConcurrencyLimit, Config, Coverage, EventStreams, Rejections};
+use super::{
+    ConcurrencyLimit, Config, Coverage, EventStreams, Rejections,
+    schemas::{Data, Judged},
+};
 use crate::store::{ActivityEvent, EventStore};
 
 /// The state that the routes share.
@@ -38,13 +41,14 @@ pub struct Api {
 }
 
 impl Api {
-    /// Has an event judged by the schema of its type, and returns how many of its faults are let pass.
+    /// Has the data of an event judged by the schema of its type.
     ///
     /// # Errors
     ///
     /// The faults, where they are not let pass.
-    pub(super) fn judge(&self, event: &ActivityEvent) -> Result<usize, Problem> {
-        self.config.schemas.as_ref().map_or(Ok(0), |schemas| schemas.judge(event))
+    pub(super) fn judge(&self, event: ActivityEvent, data: Data) -> Result<Judged, Problem> {
+        let violations = self.config.schemas.as_ref().map_or(Ok(0), |schemas| schemas.judge(&event, data))?;
+        Ok(Judged { event, violations })
     }
 
     /// The partitions that an answer covers now.

@@ -6,6 +6,7 @@ use highwater_web::{
     http::{Path, Paths},
     operations,
 };
+use warp::http::Method;
 
 const READ: &str = "GET, HEAD, OPTIONS";
 /// The busiest first.
@@ -34,3 +35,8 @@ pub static PATHS: Paths =
 /// The paths of a service without admins.
 pub(super) static WITHOUT_ADMINS: Paths =
     Paths(&[EVENTS, OF_USER, operations::PATHS, operations::GROUP_PATHS, CONSOLE]);
+
+/// Whether a request posts events.
+pub(super) fn takes_events(method: &Method, path: &str) -> bool {
+    method == Method::POST && PATHS.need(path) == Some(Need::OwnEvents)
+}

@@ -84,13 +84,14 @@ impl<'a> NewEvent<'a> {
         };
         let id = faults.check("eventId", optional(id, identity::uuid));
         let timestamp = faults.check("timestamp", optional(timestamp, timestamp::parse));
+        let known = id.flatten().filter(|_| !faults.has("eventId"));
         match (user_id, event_type, payload, id, timestamp) {
             (Some(user_id), Some(event_type), Some(payload), Some(id), Some(timestamp))
                 if faults.is_empty() =>
             {
                 Ok(Self { id, user_id, event_type, timestamp, payload })
             }
-            _ => Err(faults.into_problem()),
+            _ => Err(faults.into_problem(known)),
         }
     }
 }
@@ -115,7 +116,7 @@ impl FieldFaults {
         message: impl Into<Cow<'static, str>>,
     ) {
         let field = field.into();
-        if !self.0.iter().any(|fault| fault.field == field) {
+        if !self.has(&field) {
             self.0.push(FieldError::new(field, message));
         }
     }
@@ -128,10 +129,26 @@ impl FieldFaults {
         self.0.is_empty()
     }
 
-    /// One problem that names them all.
-    pub(super) fn into_problem(self) -> Problem {
-        Problem::invalid(self.0)
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|fault| fault.field == field)
     }
+
+    /// One problem that names them all, with the event's id where that is known.
+    pub(super) fn into_problem(self, id: Option<Uuid>) -> Problem {
+        let problem = Problem::invalid(self.0);
+        match id {
+            Some(id) => of_event(id, problem),
+            None => problem,
+        }
+    }
+}
+
+/// The member of a problem that has the event's id.
+pub(super) const EVENT_ID: &str = "eventId";
+
+/// The problem as that of the event with this id.
+pub(super) fn of_event(id: Uuid, problem: Problem) -> Problem {
+    problem.with_member(EVENT_ID, id.to_string())
 }
 
 /// A value, or what it must be.

@@ -97,12 +97,11 @@ fn others(api: &Arc<Api>) -> Route {
         .and(warp::post())
         .and(with(api))
         .and(grant())
-        .and(header("content-type"))
         .and(query())
-        .and(header("x-correlation-id"))
+        .and(warp::header::headers_cloned())
         .and(many_body(api.limits, api.config.batch.max_bytes))
-        .then(|api: Arc<Api>, grant: Grant, content_type, query, correlation, body| {
-            batch::batch(api, grant, content_type, (query, correlation, body))
+        .then(|api: Arc<Api>, grant: Grant, query, headers, body| {
+            batch::batch(api, grant, (query, headers, body))
         });
     let segment_call = path!("v1" / String)
         .and(warp::post())

@@ -1,10 +1,10 @@
 //! Reads known fields of a JSON object, or all of its members, each as it was written. Values are not parsed, and unknown
 //! fields are skipped without recursion and without memory.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -32,22 +32,22 @@ impl<'a, const FIELDS: usize> Object<'a, FIELDS> {
     }
 }
 
-/// All members of an object, in order, each value as it was written.
+/// All members of an object, in order, each value as it was written. So are the names where they are read as [`RawValue`]s.
 ///
 /// # Errors
 ///
 /// The text is not JSON, or not an object (a data error).
-pub fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
+pub fn members<'a, N: Deserialize<'a>>(text: &'a str) -> serde_json::Result<Vec<(N, &'a RawValue)>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(MembersVisitor)?;
+    let members = deserializer.deserialize_map(MembersVisitor(PhantomData))?;
     deserializer.end()?;
     Ok(members)
 }
 
-struct MembersVisitor;
+struct MembersVisitor<N>(PhantomData<N>);
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Vec<(String, &'de RawValue)>;
+impl<'de, N: Deserialize<'de>> Visitor<'de> for MembersVisitor<N> {
+    type Value = Vec<(N, &'de RawValue)>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")

@@ -14,13 +14,11 @@ use warp::{
     reply::Response,
 };
 
-use crate::{
-    activity::{
-        Api,
-        formats::cloud_event,
-        request::{AllowedTypes, NewEvent},
-    },
-    store::ActivityEvent,
+use crate::activity::{
+    Api,
+    formats::cloud_event,
+    request::{AllowedTypes, NewEvent, of_event},
+    schemas::{Data, Judged},
 };
 
 /// The header with the partition that the event was written to.
@@ -36,7 +34,7 @@ pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Proble
 /// `POST /events/generate`: 201 with the event's id, once Kafka has acknowledged the event.
 pub(in crate::activity) async fn generate(api: &Api, grant: &Grant, (given, body): Posted) -> Response {
     let allowed = AllowedTypes::Only(&api.config.event_types);
-    let event = body.and_then(|body| read(&body, allowed, api.limits.max_depth));
+    let event = body.and_then(|body| read(api, &body, allowed));
     publish(api, grant, given, event, StatusCode::CREATED, event_id).await
 }
 
@@ -57,7 +55,7 @@ fn event_id(id: &str) -> String {
 
 /// `POST /api/events`: 202 with a message and the event's id, once Kafka has acknowledged the event.
 pub(in crate::activity) async fn create(api: &Api, grant: &Grant, (given, body): Posted) -> Response {
-    let event = body.and_then(|body| read(&body, AllowedTypes::Any, api.limits.max_depth));
+    let event = body.and_then(|body| read(api, &body, AllowedTypes::Any));
     publish(api, grant, given, event, StatusCode::ACCEPTED, |id| {
         [r#"{"message":"Event published successfully","eventId":""#, id, r#""}"#].concat()
     })
@@ -69,20 +67,21 @@ pub(in crate::activity) async fn publish(
     api: &Api,
     grant: &Grant,
     given: Option<HeaderValue>,
-    event: Result<ActivityEvent, Problem>,
+    event: Result<Judged, Problem>,
     status: StatusCode,
     body_of: impl FnOnce(&str) -> String,
 ) -> Response {
     let given = given.as_ref().and_then(CorrelationId::from_header);
-    let admitted = event.and_then(|event| {
-        let violations = api.judge(&event)?;
-        let user = event.user_id();
-        grant.check_write(&user)?;
-        grant.charge_event(&user)?;
+    let admitted = event.and_then(|judged| {
+        let user = judged.event.user_id();
+        grant
+            .check_write(&user)
+            .and_then(|()| grant.charge_event(&user))
+            .map_err(|problem| of_event(judged.event.id(), problem))?;
         drop(user);
-        Ok((event, violations))
+        Ok(judged)
     });
-    let (event, violations) = match admitted {
+    let Judged { event, violations } = match admitted {
         Ok(admitted) => admitted,
         Err(problem) => {
             api.rejections.note(grant, given.as_ref().map(CorrelationId::as_str), &problem);
@@ -128,11 +127,12 @@ pub(in crate::activity) fn log_published(api: &Api, id: Uuid, receipt: Receipt, 
 
 /// Reads an event of a route that takes these types.
 pub(in crate::activity) fn read(
+    api: &Api,
     body: &[u8],
     allowed: AllowedTypes<'_>,
-    max_depth: usize,
-) -> Result<ActivityEvent, Problem> {
-    Ok(NewEvent::read(json_text(body, max_depth)?, allowed)?.into_event())
+) -> Result<Judged, Problem> {
+    let text = json_text(body, api.limits.max_depth)?;
+    api.judge(NewEvent::read(text, allowed)?.into_event(), Data::Payload)
 }
 
 fn acknowledged(status: StatusCode, body: String, id: &str, receipt: Receipt) -> Response {
@@ -160,5 +160,5 @@ pub(in crate::activity) fn tell_violations(response: &mut Response, violations: 
 /// event again: the event is stored once, however often it was written.
 pub(in crate::activity) fn failure(id: Uuid, error: PublishError) -> Problem {
     const SAFE: &str = "Posting it again with this eventId is safe: an eventId is stored once";
-    publish_problem(error, SAFE).with_member("eventId", id.to_string())
+    of_event(id, publish_problem(error, SAFE))
 }

@@ -8,13 +8,14 @@ use std::{
 
 use futures::FutureExt as _;
 use highwater_kafka::{Context, Delivery, Receipt};
-use highwater_web::{auth::Grant, http::Problem};
-use uuid::Uuid;
-
-use crate::{
-    activity::{Api, answers::published::failure},
-    store::ActivityEvent,
+use highwater_web::{
+    auth::Grant,
+    http::{CorrelationId, Problem},
 };
+use uuid::Uuid;
+use warp::http::HeaderValue;
+
+use crate::activity::{Api, answers::published::failure, request::of_event, schemas::Judged};
 
 /// Takes the events of one request.
 pub(in crate::activity) struct Intake {
@@ -25,12 +26,18 @@ pub(in crate::activity) struct Intake {
 }
 
 impl Intake {
+    /// Of a request with that `X-Correlation-Id`.
+    pub(in crate::activity) fn new(api: Arc<Api>, grant: Grant, correlation: Option<&HeaderValue>) -> Self {
+        let given = correlation.and_then(CorrelationId::from_header);
+        let context = given.map(|given| Context::correlated(given.as_str())).unwrap_or_default();
+        Self { api, grant, context }
+    }
+
     /// Takes an event, or the reason why there is none. It returns when the event has its place in the queue to Kafka: events
     /// that are taken one after the other are written in that order.
-    pub(in crate::activity) async fn take(&self, event: Result<ActivityEvent, Problem>) -> Taken {
-        let judged = event.and_then(|event| Ok((self.api.judge(&event)?, event)));
-        match judged.and_then(|(violations, event)| Ok((violations, self.admit(event)?))) {
-            Ok((violations, event)) => {
+    pub(in crate::activity) async fn take(&self, event: Result<Judged, Problem>) -> Taken {
+        match event.and_then(|judged| self.admit(judged)) {
+            Ok(Judged { event, violations }) => {
                 let id = event.id();
                 let delivery = self.api.events.enqueue_in(&self.context, event).await;
                 Taken(State::Queued { id, violations, delivery })
@@ -48,17 +55,14 @@ impl Intake {
     }
 
     /// Whether the client may publish it, and now.
-    fn admit(&self, event: ActivityEvent) -> Result<ActivityEvent, Problem> {
-        let user = event.user_id();
-        let admitted = self
-            .grant
+    fn admit(&self, judged: Judged) -> Result<Judged, Problem> {
+        let user = judged.event.user_id();
+        self.grant
             .check_write(&user)
-            .and_then(|()| self.grant.charge_events([(&*user, NonZeroU32::MIN)], NonZeroU32::MIN));
+            .and_then(|()| self.grant.charge_events([(&*user, NonZeroU32::MIN)], NonZeroU32::MIN))
+            .map_err(|problem| of_event(judged.event.id(), problem))?;
         drop(user);
-        match admitted {
-            Ok(()) => Ok(event),
-            Err(problem) => Err(problem.with_member("eventId", event.id().to_string())),
-        }
+        Ok(judged)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `POST /events/batch`: many events in, a receipt for each out.
 //!
-//! [`take`] reads events of any format, by a [`ReadEvent`], and answers with their receipts; [`Intake`] takes one event.
+//! [`batch()`] reads events of any format, by a [`ReadEvent`], and answers with their receipts; [`Intake`] takes one event.
 
 mod intake;
 mod reading;
@@ -11,19 +11,15 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
-use highwater_kafka::Context;
 use highwater_web::{
     auth::Grant,
-    http::{
-        CorrelationId, JSON, ManyBody, NDJSON, Parameters, Problem, allow_pauses, is_media_type,
-        reserve_memory,
-    },
+    http::{ManyBody, Parameters, Problem, allow_pauses, reserve_memory},
 };
 use serde_json::value::RawValue;
 use sync_wrapper::SyncStream;
 use warp::{
     Reply,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     reply::Response,
 };
 
@@ -32,8 +28,13 @@ pub(super) use reading::ReadEvent;
 use receipts::{Format, Receipts, Wanted};
 use taking::{Items, Taking, TakingProgress, WINDOW_BYTES};
 
-use super::{Api, answers::published, formats::cloud_event, request::AllowedTypes};
-use crate::store::ActivityEvent;
+use super::{
+    Api,
+    answers::published,
+    formats::cloud_event::{self, Mode},
+    request::AllowedTypes,
+    schemas::Judged,
+};
 
 /// The bounds of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,76 +53,85 @@ impl Default for BatchLimits {
     }
 }
 
-/// The parts of a request: its query, its `X-Correlation-Id` and its body.
-pub(super) type PostedMany = (String, Option<HeaderValue>, Result<ManyBody, Problem>);
+/// The parts of a request: its query, its headers and its body.
+pub(super) type PostedMany = (String, HeaderMap, Result<ManyBody, Problem>);
 
 /// `POST /events/batch`: 207 with a receipt for each event, in order.
-pub(super) async fn batch(
-    api: Arc<Api>,
-    grant: Grant,
-    content_type: Option<HeaderValue>,
-    posted: PostedMany,
-) -> Response {
-    let is_batch = |value: HeaderValue| is_media_type(value.as_bytes(), cloud_event::BATCH);
-    let read = if content_type.is_some_and(is_batch) { cloud_event::read } else { read_event };
-    let (rejections, client) = (Arc::clone(&api.rejections), grant.clone());
-    take(api, grant, posted, read).await.unwrap_or_else(|problem| {
-        rejections.note(&client, None, &problem);
-        problem.into_response()
-    })
+pub(super) async fn batch(api: Arc<Api>, grant: Grant, (query, headers, body): PostedMany) -> Response {
+    let intake = Intake::new(api, grant, headers.get("x-correlation-id"));
+    match begin(&intake.api, &query, &headers, body) {
+        Ok((read, items, receipts)) => answer(intake, read, items, receipts),
+        Err(problem) => {
+            intake.note(&problem);
+            problem.into_response()
+        }
+    }
 }
 
-/// An event as `POST /events/generate` takes it.
-fn read_event(api: &Api, text: &[u8]) -> Result<ActivityEvent, Problem> {
-    published::read(text, AllowedTypes::Only(&api.config.event_types), api.limits.max_depth)
-}
-
-/// Takes events of that format, and answers with their receipts.
+/// Reads what tells of all events of a batch.
 ///
 /// # Errors
 ///
 /// The batch itself cannot be read.
-pub(super) async fn take(
-    api: Arc<Api>,
-    grant: Grant,
-    (query, correlation, body): PostedMany,
-    read: ReadEvent,
-) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&query);
+fn begin(
+    api: &Api,
+    query: &str,
+    headers: &HeaderMap,
+    body: Result<ManyBody, Problem>,
+) -> Result<(ReadEvent, Items, Receipts), Problem> {
+    let mut parameters = Parameters::new(query);
     let wanted = parameters.parsed("receipts", |text| match text {
         "all" => Ok(Wanted::All),
         "errors" => Ok(Wanted::Errors),
         _ => Err("must be all or errors"),
     });
     parameters.finish()?;
+    let read = reader(headers)?;
     let (format, items) = match body? {
         ManyBody::Whole(body) => {
-            let items = items_of(&body, &api)?;
+            let items = items_of(&body, api)?;
             (Format::Object, Items::Array(items.into_iter().enumerate()))
         }
         ManyBody::Lines(lines) => (Format::Lines, Items::Lines(lines)),
     };
     reserve_memory(WINDOW_BYTES)?;
-    allow_pauses(api.config.batch.pause);
-    let given = correlation.as_ref().and_then(CorrelationId::from_header);
-    let context = given.as_ref().map(|given| Context::correlated(given.as_str())).unwrap_or_default();
-    let taking = Taking {
-        read,
-        items,
-        receipts: Receipts::new(format, wanted.unwrap_or_default()),
-        patience: api.config.batch.pause,
-        progress: TakingProgress::new(),
-        intake: Intake { api, grant, context },
-    };
+    Ok((read, items, Receipts::new(format, wanted.unwrap_or_default())))
+}
+
+/// How the events of a batch with these headers are read.
+fn reader(headers: &HeaderMap) -> Result<ReadEvent, Problem> {
+    let version = headers.get(cloud_event::VERSION_HEADER);
+    match Mode::of(headers.get(header::CONTENT_TYPE), version) {
+        Some(Mode::Batched) => Ok(cloud_event::read),
+        Some(Mode::Structured) => Err(cloud_event::one_elsewhere()),
+        Some(Mode::Binary) => Err(cloud_event::no_binary_batch()),
+        // The version may be missing.
+        None if headers.keys().any(|name| name.as_str().starts_with("ce-")) => {
+            Err(cloud_event::no_binary_batch())
+        }
+        None => Ok(read_event),
+    }
+}
+
+/// An event as `POST /events/generate` takes it.
+fn read_event(api: &Api, text: &[u8]) -> Result<Judged, Problem> {
+    published::read(api, text, AllowedTypes::Only(&api.config.event_types))
+}
+
+/// Takes the events while the receipts are read.
+fn answer(intake: Intake, read: ReadEvent, items: Items, receipts: Receipts) -> Response {
+    let content_type = receipts.media_type();
+    let patience = intake.api.config.batch.pause;
+    allow_pauses(patience);
+    let taking = Taking { intake, read, items, receipts, patience, progress: TakingProgress::new() };
     let chunks = stream::unfold(taking, async |mut taking| {
         let chunk = taking.chunk().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), taking))
     });
     let mut response = warp::reply::stream(SyncStream::new(chunks)).into_response();
     *response.status_mut() = StatusCode::MULTI_STATUS;
-    let content_type = if format == Format::Lines { NDJSON } else { JSON };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    Ok(response)
+    response
 }
 
 /// The texts of an array's items. They are read one by one later: one that is no event says nothing about the others.

@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use highwater_web::http::{Line, Problem};
 
 use super::taking::too_long;
-use crate::{activity::Api, store::ActivityEvent};
+use crate::activity::{Api, schemas::Judged};
 
 /// The most lines of a piece.
 const MANY: usize = 256;
@@ -14,10 +14,10 @@ const MANY: usize = 256;
 const WORTH_A_TASK: usize = 16;
 
 /// Reads an event of the batch's format.
-pub(in crate::activity) type ReadEvent = fn(&Api, &[u8]) -> Result<ActivityEvent, Problem>;
+pub(in crate::activity) type ReadEvent = fn(&Api, &[u8]) -> Result<Judged, Problem>;
 
 /// An event as it was read, with its number and its size.
-pub(super) type ReadItem = (u64, usize, Result<ActivityEvent, Problem>);
+pub(super) type ReadItem = (u64, usize, Result<Judged, Problem>);
 
 /// The lines that are being read, in order.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! The receipts of a batch, as the answer has them.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use highwater_web::http::Problem;
+use highwater_web::http::{JSON, NDJSON, Problem};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -75,6 +75,13 @@ impl Receipts {
             buffer.put_slice(b"{\"receipts\":[");
         }
         Self { format, wanted, sums: Sums::default(), buffer, is_first: true }
+    }
+
+    pub(super) fn media_type(&self) -> &'static str {
+        match self.format {
+            Format::Object => JSON,
+            Format::Lines => NDJSON,
+        }
     }
 
     pub(super) fn sums(&self) -> Sums {

@@ -154,6 +154,7 @@ impl Taking {
             let wants_more = takes_more && !self.progress.is_read;
             if self.progress.is_read && self.progress.events() == 0 {
                 self.progress.is_closed = true;
+                self.progress.fault.iter().for_each(|fault| self.intake.note(fault));
                 self.receipts.close(self.progress.fault.as_ref());
                 return Some(self.receipts.split());
             }

@@ -36,12 +36,13 @@ async function load() {
   }
 }
 
-function item({ at, client, correlationId, status, detail, errors = [] }) {
+function item({ at, client, correlationId, eventId, status, detail, errors = [] }) {
   return entry(
     [at, detail, mark("warning", `${status}`)],
     [
       ["Client", client ?? "not authenticated"],
       ["Correlation id", correlationId ?? "none"],
+      ["Event id", eventId ?? "none"],
       ...errors.map(({ field, message }) => [field, message]),
     ],
   );

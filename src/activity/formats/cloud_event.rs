@@ -11,17 +11,19 @@ use chrono::DateTime;
 use highwater_web::{
     http::{self, FieldError, Problem, json_text},
     identity,
-    object::{Object, members},
+    object::members,
     timestamp,
 };
 use serde_json::value::RawValue;
 use uuid::{Uuid, uuid};
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::not_too_deep;
 use crate::{
     activity::{
         Api,
         request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
+        schemas::{Data, Judged},
     },
     store::ActivityEvent,
 };
@@ -57,7 +59,8 @@ pub(in crate::activity) enum Mode {
 }
 
 impl Mode {
-    /// The mode of a request with that `Content-Type` and that [`VERSION_HEADER`]; `None` where it carries no CloudEvents.
+    /// The mode of a request with that `Content-Type` and that [`VERSION_HEADER`]; `None` where it carries no CloudEvents. (HTTP
+    /// binding, 3: the media type decides, whatever headers there are beside it.)
     pub(in crate::activity) fn of(
         content_type: Option<&HeaderValue>,
         version: Option<&HeaderValue>,
@@ -71,11 +74,7 @@ impl Mode {
 }
 
 /// Reads the event of a request to a route that takes one.
-pub(in crate::activity) fn read_one(
-    api: &Api,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<ActivityEvent, Problem> {
+pub(in crate::activity) fn read_one(api: &Api, headers: &HeaderMap, body: &[u8]) -> Result<Judged, Problem> {
     match Mode::of(headers.get(header::CONTENT_TYPE), headers.get(VERSION_HEADER)) {
         Some(Mode::Structured) => read(api, body),
         Some(Mode::Batched) => Err(batch_elsewhere()),
@@ -89,20 +88,34 @@ pub(in crate::activity) fn batch_elsewhere() -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
 }
 
+/// 415 of a route that takes many.
+pub(in crate::activity) fn one_elsewhere() -> Problem {
+    let detail = format!("one CloudEvent goes to POST /events/generate; a batch of them is {BATCH}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
+/// 400 of a route that takes many: headers could be the attributes of one.
+pub(in crate::activity) fn no_binary_batch() -> Problem {
+    Problem::bad_request(format!(
+        "headers ce-… are the attributes of one CloudEvent, which goes to POST /events/generate; a batch of them is {BATCH}, \
+         without such headers"
+    ))
+}
+
 /// Reads an event in the JSON format.
-pub(in crate::activity) fn read(api: &Api, text: &[u8]) -> Result<ActivityEvent, Problem> {
+pub(in crate::activity) fn read(api: &Api, text: &[u8]) -> Result<Judged, Problem> {
     let text = json_text(text, api.limits.max_depth)?;
-    let members = members(text).map_err(|error| match error.classify() {
+    let members = members::<String>(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::bad_request("the body must be a JSON object"),
         _ => Problem::bad_request(format!("the body is not JSON: {error}")),
     })?;
     let members = members.into_iter().map(|(name, value)| (Cow::Owned(name), Cow::Borrowed(value.get())));
     let (data, attributes) = members.partition(|(name, _): &Member<'_>| DATA.contains(&&**name));
-    CloudEvent { attributes, data }.into_event(AllowedTypes::Only(&api.config.event_types))
+    CloudEvent { attributes, data }.judged(api)
 }
 
 /// Reads an event whose attributes are headers.
-fn read_binary(api: &Api, headers: &HeaderMap, body: &[u8]) -> Result<ActivityEvent, Problem> {
+fn read_binary(api: &Api, headers: &HeaderMap, body: &[u8]) -> Result<Judged, Problem> {
     let mut attributes = Vec::new();
     for (name, value) in headers {
         let name = match name.as_str().strip_prefix("ce-") {
@@ -129,7 +142,7 @@ fn read_binary(api: &Api, headers: &HeaderMap, body: &[u8]) -> Result<ActivityEv
         Err(_) => Some(("data_base64", json_string(&BASE64_STANDARD.encode(body)))),
     };
     let data = data.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
-    CloudEvent { attributes, data }.into_event(AllowedTypes::Only(&api.config.event_types))
+    CloudEvent { attributes, data }.judged(api)
 }
 
 /// The text of a header: quoted or not, percent-encoded (HTTP binding, 3.1.3.2). Clients that do not encode send UTF-8 or
@@ -164,6 +177,11 @@ struct CloudEvent<'a> {
 }
 
 impl CloudEvent<'_> {
+    fn judged(self, api: &Api) -> Result<Judged, Problem> {
+        let event = self.into_event(AllowedTypes::Only(&api.config.event_types))?;
+        api.judge(not_too_deep(event)?, Data::Payload)
+    }
+
     fn into_event(self, allowed: AllowedTypes<'_>) -> Result<ActivityEvent, Problem> {
         let mut faults = FieldFaults::default();
         let mut known: [Option<Cow<'_, str>>; ATTRIBUTES.len()] = Default::default();
@@ -177,7 +195,8 @@ impl CloudEvent<'_> {
                     faults.note(name.into_owned(), REPEATED);
                 }
                 None if !is_attribute(&name) => {
-                    faults.note(name.into_owned(), "must be a name of lower-case letters and digits");
+                    let rule = "must be a name of lower-case letters and digits, other than data";
+                    faults.note(name.into_owned(), rule);
                 }
                 None if value.starts_with(['{', '[']) => {
                     faults.note(name.into_owned(), "must be a string, a number or a boolean");
@@ -192,7 +211,11 @@ impl CloudEvent<'_> {
         let event_type = faults.check("type", allowed.check(event_type));
         let user_id = faults.check("subject", bounded_text(subject));
         let timestamp = faults.check("time", optional(time, timestamp::parse));
-        let data = faults.check("data", data_of(self.data));
+        let data = faults.check("data", one_of(self.data));
+        let event_id = id.as_deref().and_then(|id| {
+            identity::uuid(id).ok().or_else(|| source.as_deref().map(|source| id_of(source, id)))
+        });
+        let known = event_id.filter(|_| !faults.has("id") && !faults.has("source"));
         match (version, id, source, event_type, user_id, timestamp, data) {
             (
                 Some(()),
@@ -203,17 +226,16 @@ impl CloudEvent<'_> {
                 Some(timestamp),
                 Some(data),
             ) if faults.is_empty() => {
-                let event_id = identity::uuid(&id).unwrap_or_else(|_| id_of(&source, &id));
-                if event_id.hyphenated().to_string() != id {
+                if event_id.is_none_or(|event_id| event_id.hyphenated().to_string() != id) {
                     kept.push((Cow::Borrowed("id"), json_string(&id)));
                 }
                 kept.push((Cow::Borrowed("source"), json_string(&source)));
                 kept.retain(|(name, value)| name != "datacontenttype" || value != "\"application/json\"");
                 let payload = payload_of(data, kept)?;
                 let payload = Some(&*payload);
-                Ok(NewEvent { id: Some(event_id), user_id, event_type, timestamp, payload }.into_event())
+                Ok(NewEvent { id: event_id, user_id, event_type, timestamp, payload }.into_event())
             }
-            _ => Err(faults.into_problem()),
+            _ => Err(faults.into_problem(known)),
         }
     }
 }
@@ -227,7 +249,9 @@ fn id_of(source: &str, id: &str) -> Uuid {
 
 /// Whether it is a name of an attribute (CloudEvents 1.0, "Naming Conventions").
 fn is_attribute(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    !name.is_empty()
+        && !DATA.contains(&name)
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 fn version_1_0(version: Option<&str>) -> Checked<()> {
@@ -238,7 +262,7 @@ fn version_1_0(version: Option<&str>) -> Checked<()> {
 }
 
 /// The data, of which there is at most one.
-fn data_of(data: Vec<Member<'_>>) -> Checked<Option<Member<'_>>> {
+fn one_of(data: Vec<Member<'_>>) -> Checked<Option<Member<'_>>> {
     let mut data = data.into_iter().filter(|(_, value)| value != "null");
     let one = data.next();
     if data.next().is_some() {
@@ -248,24 +272,32 @@ fn data_of(data: Vec<Member<'_>>) -> Checked<Option<Member<'_>>> {
         Some((name, value)) if name == "data_base64" && !value.starts_with('"') => {
             Err("must be a string where it is data_base64".into())
         }
+        Some((_, value)) if value.starts_with('{') && has_kept(value) => {
+            Err(format!("must have no member {KEPT}").into())
+        }
         _ => Ok(one),
     }
+}
+
+/// Whether it has that member, by its name in any writing. Other names may have escapes that stand for nothing.
+fn has_kept(object: &str) -> bool {
+    let members = members::<&RawValue>(object).unwrap_or_default();
+    members.iter().any(|(name, _)| text(Some(name.get())).is_ok_and(|name| name == KEPT))
 }
 
 /// The payload: the data where that is an object, and the members that are kept beside it.
 fn payload_of<'a>(data: Option<Member<'a>>, mut kept: Vec<Member<'a>>) -> Result<Box<RawValue>, Problem> {
     let mut payload = "{".to_owned();
     match data {
-        Some((_, data)) if data.starts_with('{') => {
-            let has_kept =
-                Object::parse(&data, &[KEPT]).is_ok_and(|Object { values: [kept], .. }| kept.is_some());
-            if has_kept {
-                let fault = FieldError::new("data", format!("must have no member {KEPT}"));
-                return Err(Problem::invalid(vec![fault]));
-            }
+        Some((name, data)) if data.starts_with('{') => {
             let members = data[1..data.len() - 1].trim_ascii();
-            payload.push_str(members);
-            payload.push_str(if members.is_empty() { "" } else { "," });
+            if members.is_empty() {
+                // No data would look the same.
+                kept.push((name, Cow::Borrowed("{}")));
+            } else {
+                payload.push_str(members);
+                payload.push(',');
+            }
         }
         Some(data) => kept.push(data),
         None => {}
@@ -294,22 +326,28 @@ pub(in crate::activity) fn push(to: &mut BytesMut, event: &ActivityEvent) {
     member(to, "subject", &json_string(&event.user_id()));
     member(to, "time", &json_string(&timestamp::format(&time)));
     let others = kept.members.iter().filter(|(name, _)| is_attribute(name) && !ATTRIBUTES.contains(&&**name));
-    for (name, value) in others.filter(|(name, _)| name != "data") {
+    for (name, value) in others {
         member(to, name, value.get());
     }
-    let data = DATA.iter().find_map(|name| Some((*name, kept.value(name)?)));
-    let rest = kept.rest.as_deref().unwrap_or(payload);
-    match data {
-        Some((name, value)) => member(to, name, value),
-        None if rest == "{}" && kept.rest.is_some() => {}
-        None => {
-            if kept.value("datacontenttype").is_none() {
-                member(to, "datacontenttype", "\"application/json\"");
-            }
-            member(to, "data", rest);
+    if let Some((name, data)) = kept.data(payload) {
+        if data.starts_with('{') && kept.value("datacontenttype").is_none() {
+            member(to, "datacontenttype", "\"application/json\"");
         }
+        member(to, name, data);
     }
     to.put_slice(b"}");
+}
+
+/// The data in a payload: what is beside the member that keeps the rest of a CloudEvent, or in that member where it is no
+/// object; `{}` where there is none.
+pub(in crate::activity) fn data_of(payload: &str) -> Cow<'_, str> {
+    let kept = Kept::of(payload);
+    match kept.data(payload) {
+        // Nothing is kept, as of most payloads.
+        Some(_) if kept.rest.is_none() => Cow::Borrowed(payload),
+        Some((_, data)) => Cow::Owned(data.to_owned()),
+        None => Cow::Borrowed("{}"),
+    }
 }
 
 /// The attributes of a CloudEvent that its payload keeps.
@@ -326,15 +364,24 @@ impl<'a> Kept<'a> {
         if !payload.contains(KEPT) {
             return Self::default();
         }
-        let all = members(payload).unwrap_or_default();
-        let found = all.iter().find(|(name, _)| name == KEPT);
+        // Names stay as they were written, too: an escape in one may stand for nothing.
+        let all = members::<&RawValue>(payload).unwrap_or_default();
+        let is_kept = |name: &RawValue| name.get()[1..].strip_suffix('"') == Some(KEPT);
+        let found = all.iter().find(|(name, _)| is_kept(name));
         let Some(kept) = found.and_then(|(_, value)| members(value.get()).ok()) else {
             return Self::default();
         };
-        let rest = all.iter().filter(|(name, _)| name != KEPT);
-        let rest: Vec<_> =
-            rest.map(|(name, value)| format!("{}:{}", json_string(name), value.get())).collect();
+        let rest = all.iter().filter(|(name, _)| !is_kept(name));
+        let rest: Vec<_> = rest.map(|(name, value)| [name.get(), ":", value.get()].concat()).collect();
         Self { members: kept, rest: Some(format!("{{{}}}", rest.join(","))) }
+    }
+
+    fn data<'s>(&'s self, payload: &'s str) -> Option<(&'static str, &'s str)> {
+        match self.rest.as_deref() {
+            None => Some(("data", payload)),
+            Some("{}") => DATA.into_iter().find_map(|name| Some((name, self.value(name)?))),
+            Some(rest) => Some(("data", rest)),
+        }
     }
 
     fn value(&self, name: &str) -> Option<&'a str> {

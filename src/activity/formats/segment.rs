@@ -2,15 +2,14 @@
 //! a request of its own or many in a batch.
 //!
 //! The user is `userId`, or `anonymousId` without one; the type is the event of a `track`, else the call's name. The payload
-//! is the call as it came. The answer is 200 once Kafka has acknowledged all events, and a true error where it has not.
+//! is the call as it came, of which a schema judges the properties or traits. The answer is 200 once Kafka has acknowledged all events, and a true error where it has not.
 
 use std::{borrow::Cow, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
-use highwater_kafka::Context;
 use highwater_web::{
     auth::Grant,
-    http::{CorrelationId, FieldError, Problem, json, json_text, nothing},
+    http::{FieldError, Problem, json, json_text, nothing},
     identity,
     object::Object,
     timestamp,
@@ -19,14 +18,13 @@ use serde_json::value::RawValue;
 use uuid::{Uuid, uuid};
 use warp::{Reply, http::StatusCode, reply::Response};
 
-use crate::{
-    activity::{
-        Api,
-        answers::published::{Posted, log_published, tell_violations},
-        batch::{Intake, IntakeOutcome},
-        request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
-    },
-    store::ActivityEvent,
+use super::not_too_deep;
+use crate::activity::{
+    Api,
+    answers::published::{Posted, log_published, tell_violations},
+    batch::{Intake, IntakeOutcome},
+    request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
+    schemas::{Data, Judged},
 };
 
 /// The largest batch, in bytes.
@@ -40,8 +38,17 @@ const MAX_FAULTS: usize = 100;
 const IDS: Uuid = uuid!("8d1f4c0b-9a35-4f0e-bb0c-0b4a3d1e7c52");
 
 /// The fields of a call that are looked at.
-const FIELDS: [&str; 7] =
-    ["type", "event", "userId", "anonymousId", "messageId", "timestamp", "originalTimestamp"];
+const FIELDS: [&str; 9] = [
+    "type",
+    "event",
+    "userId",
+    "anonymousId",
+    "messageId",
+    "timestamp",
+    "originalTimestamp",
+    "properties",
+    "traits",
+];
 
 /// The calls, with the short names that browsers post to.
 pub(in crate::activity) const CALLS: [(&str, &str); 6] =
@@ -56,9 +63,7 @@ pub(in crate::activity) async fn take(
     name: &str,
     (given, body): Posted,
 ) -> Response {
-    let correlation = given.as_ref().and_then(CorrelationId::from_header);
-    let context = correlation.map(|given| Context::correlated(given.as_str())).unwrap_or_default();
-    let intake = Intake { api, grant, context };
+    let intake = Intake::new(api, grant, given.as_ref());
     let call = CALLS.iter().find(|(long, short)| name == *long || name == *short);
     let taken = match (call, body) {
         (None, _) if !BATCHES.contains(&name) => return nothing(&format!("/v1/{name}")).into_response(),
@@ -87,7 +92,7 @@ pub(in crate::activity) fn refused(problem: Problem) -> Problem {
 
 /// Takes a call, and returns by how many faults it breaks its schema.
 async fn take_one(intake: &Intake, call: &'static str, body: &Bytes) -> Result<usize, Problem> {
-    let event = json_text(body, intake.api.limits.max_depth).and_then(|text| read(call, text));
+    let event = json_text(body, intake.api.limits.max_depth).and_then(|text| read(&intake.api, call, text));
     let (problems, violations) = outcomes(intake, vec![event]).await;
     problems.into_iter().next().map_or(Ok(violations), |(_, problem)| Err(problem))
 }
@@ -98,7 +103,7 @@ async fn take_batch(intake: &Intake, body: &Bytes) -> Result<usize, Problem> {
         .and_then(|text| calls_of(text, intake.api.config.batch.max_events));
     let calls = calls.inspect_err(|problem| intake.note(problem))?;
     let count = calls.len();
-    let events = calls.into_iter().map(|call| read_item(call.get())).collect();
+    let events = calls.into_iter().map(|call| read_item(&intake.api, call.get())).collect();
     let (problems, violations) = outcomes(intake, events).await;
     // An error that may pass is answered first: the client sends the whole batch again, and each event is stored once.
     if let Some((_, problem)) = problems.iter().find(|(_, problem)| problem.may_succeed_later()) {
@@ -133,10 +138,7 @@ fn calls_of(text: &str, most: usize) -> Result<Vec<&RawValue>, Problem> {
 
 /// Publishes events, and returns the places of those that are not stored, with the reasons; and by how many faults the others
 /// break their schemas.
-async fn outcomes(
-    intake: &Intake,
-    events: Vec<Result<ActivityEvent, Problem>>,
-) -> (Vec<(usize, Problem)>, usize) {
+async fn outcomes(intake: &Intake, events: Vec<Result<Judged, Problem>>) -> (Vec<(usize, Problem)>, usize) {
     let mut all = Vec::with_capacity(events.len());
     for event in events {
         all.push(intake.take(event).await);
@@ -160,11 +162,11 @@ async fn outcomes(
 }
 
 /// Reads a call of a batch, which says itself what it is.
-fn read_item(text: &str) -> Result<ActivityEvent, Problem> {
+fn read_item(api: &Api, text: &str) -> Result<Judged, Problem> {
     let Object { values: [kind], .. } = Object::parse(text, &["type"]).map_err(unreadable)?;
     let kind = self::text(kind.map(RawValue::get)).ok();
     match CALLS.iter().find(|(call, _)| kind.as_deref() == Some(call)) {
-        Some((call, _)) => read(call, text),
+        Some((call, _)) => read(api, call, text),
         None => {
             let calls = CALLS.map(|(call, _)| call).join(", ");
             Err(Problem::invalid(vec![FieldError::new("type", format!("must be one of {calls}"))]))
@@ -173,7 +175,7 @@ fn read_item(text: &str) -> Result<ActivityEvent, Problem> {
 }
 
 /// Reads a call.
-fn read(call: &'static str, text: &str) -> Result<ActivityEvent, Problem> {
+fn read(api: &Api, call: &'static str, text: &str) -> Result<Judged, Problem> {
     if text.len() > MAX_CALL_BYTES {
         let detail = format!("the event is larger than {MAX_CALL_BYTES} bytes");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
@@ -185,22 +187,29 @@ fn read(call: &'static str, text: &str) -> Result<ActivityEvent, Problem> {
     }
     // Null counts as absent.
     let values = values.map(|value| value.map(RawValue::get).filter(|value| *value != "null"));
-    let [_, event, user_id, anonymous_id, message_id, timestamp, original] = values;
+    let [_, event, user_id, anonymous_id, message_id, timestamp, original, ..] = values;
     let event_type = faults.check(
         "event",
         if call == "track" { AllowedTypes::Any.check(event) } else { Ok(Cow::Borrowed(call)) },
     );
     let user_id = faults.check("userId", user_of(user_id, anonymous_id));
     let id = faults.check("messageId", message_id.map(|id| visible_text(Some(id))).transpose());
+    let id = id.map(|id| id.map(|id| id_of(&id)));
+    let known = id.flatten().filter(|_| !faults.has("messageId"));
     let timestamp = faults.check("timestamp", optional(timestamp.or(original), timestamp::parse));
     let payload = serde_json::from_str::<&RawValue>(text).map_err(unreadable)?;
     match (event_type, user_id, id, timestamp) {
         (Some(event_type), Some(user_id), Some(id), Some(timestamp)) if faults.is_empty() => {
-            let id = id.map(|id| id_of(&id));
-            Ok(NewEvent { id, user_id, event_type, timestamp, payload: Some(payload) }.into_event())
+            let event = NewEvent { id, user_id, event_type, timestamp, payload: Some(payload) }.into_event();
+            api.judge(not_too_deep(event)?, Data::Member(data_of(call)))
         }
-        _ => Err(faults.into_problem()),
+        _ => Err(faults.into_problem(known)),
     }
+}
+
+/// The member of a call that has its data.
+fn data_of(call: &str) -> &'static str {
+    if matches!(call, "identify" | "group") { "traits" } else { "properties" }
 }
 
 /// The id of an event that has that messageId: the same for each copy of it.

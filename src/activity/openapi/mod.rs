@@ -170,14 +170,16 @@ fn rejections(document: &mut Document) {
     let schema = document.schema::<RecentRejections>();
     let errors = json!([{ "field": "userId", "message": "must not be blank" }]);
     let rejection = json!({
-        "at": "2026-05-01T10:00:00.000Z", "client": "shop", "correlationId": null, "status": 400,
+        "at": "2026-05-01T10:00:00.000Z", "client": "shop", "correlationId": null, "eventId": ID, "status": 400,
         "detail": "userId must not be blank", "errors": errors,
     });
     document.add(
         "/rejections",
         dead_letters::secured(Operation::new("get", "listRejections", "The latest refused events"))
             .describe(
-                "Events that this instance did not take, and why. It keeps the last 1000, and forgets them when it stops.",
+                "Events that this instance did not take, batches that it could not read or that broke off, and posts that it \
+                 refused before it looked at them: 401, 403, 429 and the like. It keeps the last 1000, and 250 such posts \
+                 beside them, and forgets them when it stops.",
             )
             .query("limit", "At most so many.", json!({ "type": "integer", "minimum": 1, "maximum": KEPT }))
             .invalid("limit", "must be from 1 to 1000")

@@ -46,7 +46,8 @@ pub(super) fn describe(document: &mut Document) {
                  A client that gives the eventId itself can post the event again: it is stored once. CloudEvents 1.0 are \
                  taken in the structured mode and, with their attributes in the headers `ce-…`, in the binary mode. With \
                  `EVENT_SCHEMAS`, the JSON Schema of its type judges the payload: a fault has the field `payload` and a JSON \
-                 Pointer, as in `payload/items/0/price`.",
+                 Pointer, as in `payload/items/0/price`. Of a CloudEvent it judges the `data`. The problem of an event that \
+                 is refused has its `eventId`, where that can be read.",
             )
             .takes(new_event(["payload", "metadata"]), &posted)
             .takes_also(cloud_event::ONE, schema_of_cloud_event(), &example_of_cloud_event())
@@ -96,7 +97,7 @@ fn batch(document: &mut Document) {
             "eventId": {
                 "type": "string",
                 "format": "uuid",
-                "description": "The id to ask for the event with, or to send it again with.",
+                "description": "The id to ask for the event with, or to send it again with; of a refused event that which its client gave, where that can be read.",
             },
             "partition": count(),
             "offset": {
@@ -146,7 +147,9 @@ fn batch(document: &mut Document) {
                 "Each event has a receipt of its own, in the order of the events; one that is refused says nothing \
                  about the others. Events of one user keep their order. A JSON array is bounded by `BATCH_MAX_EVENTS` \
                  and `MAX_BATCH_BYTES`. NDJSON is a stream without a bound: receipts come while lines still go in, and \
-                 a client that does not read them is slowed. A problem that ends a stream is a receipt without a line.",
+                 a client that does not read them is slowed. A problem that ends a stream is a receipt without a line. \
+                 Headers `ce-…` are the attributes of one CloudEvent and not of a batch: with them it is refused, unless it \
+                 is of CloudEvents.",
             )
             .takes(json!({ "type": "array", "items": new_event(["payload", "metadata"]) }), &json!([event]))
             .takes_also(NDJSON, text(), &format!("{event}\n"))
@@ -157,6 +160,8 @@ fn batch(document: &mut Document) {
                 json!({ "enum": ["all", "errors"], "default": "all" }),
             )
             .invalid("receipts", "must be all or errors")
+            .problem("binaryBatch", "The headers are those of one CloudEvent.", cloud_event::no_binary_batch())
+            .problem("oneCloudEvent", "The body is one CloudEvent.", cloud_event::one_elsewhere())
             .problem("neitherJsonNorLines", "The body is neither JSON nor NDJSON.", neither_json_nor_lines())
             .answers(
                 207,
@@ -195,8 +200,9 @@ fn segment(document: &mut Document) {
         "/v1/{call}",
         correlated(Operation::new("post", "segmentCall", "Publishes events as clients of Segment send them"))
             .describe(
-                "A call becomes an event with the call as its payload. One call is at most 32 KB and a batch 500 KB. A \
-                 batch whose events are not all stored is an error; sent again, each is stored once.",
+                "A call becomes an event with the call as its payload, of which a schema judges the `properties`, or the \
+                 `traits` of `identify` and `group`. One call is at most 32 KB and a batch 500 KB. A batch whose \
+                 events are not all stored is an error; sent again, each is stored once.",
             )
             .path("call", "The call, or a batch.", json!({ "enum": names, "examples": ["track"] }))
             .takes(call, &posted)

@@ -1,6 +1,6 @@
 //! The schemas of a build that has none.
 
-use std::{iter, path::PathBuf};
+use std::{borrow::Cow, iter, path::PathBuf};
 
 use highwater_net::files::FromFiles;
 
@@ -14,7 +14,7 @@ impl Compiled {
         match *self {}
     }
 
-    pub(super) fn faults(&self, _event_type: &str, _payload: &str) -> Vec<SchemaFault> {
+    pub(super) fn faults<'a>(&self, _type: &str, _data: impl FnOnce() -> Cow<'a, str>) -> Vec<SchemaFault> {
         match *self {}
     }
 }

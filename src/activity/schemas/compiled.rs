@@ -1,6 +1,7 @@
 //! The schemas of a folder, read and compiled.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     error::Error,
     fs,
@@ -69,18 +70,22 @@ impl Compiled {
         self.by_type.keys().map(String::as_str)
     }
 
-    /// The faults of a payload of that type, one a place.
-    pub(super) fn faults(&self, event_type: &str, payload: &str) -> Vec<SchemaFault> {
+    /// The faults of data of that type, one a place. The data are asked for where the type has a schema.
+    pub(super) fn faults<'a>(
+        &self,
+        event_type: &str,
+        data: impl FnOnce() -> Cow<'a, str>,
+    ) -> Vec<SchemaFault> {
         let Some(schema) = self.by_type.get(event_type) else { return Vec::new() };
         // It fails for a number that is larger than any float.
-        let payload: Value = match serde_json::from_str(payload) {
-            Ok(payload) => payload,
+        let data: Value = match serde_json::from_str(&data()) {
+            Ok(data) => data,
             Err(error) => {
                 let message = shortened(&format!("cannot be judged: {error}"));
                 return vec![SchemaFault { pointer: String::new(), message }];
             }
         };
-        self.schemas.validate(&payload, *schema).err().map(|error| faults_of(&error)).unwrap_or_default()
+        self.schemas.validate(&data, *schema).err().map(|error| faults_of(&error)).unwrap_or_default()
     }
 }
 

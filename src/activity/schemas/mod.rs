@@ -1,4 +1,4 @@
-//! JSON Schemas that judge payloads: a file of a folder for each event type.
+//! JSON Schemas that judge the data of events: a file of a folder for each event type.
 
 #[cfg_attr(not(feature = "schemas"), path = "absent.rs")]
 mod compiled;
@@ -6,6 +6,7 @@ mod compiled;
 mod folder;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     path::PathBuf,
@@ -14,12 +15,56 @@ use std::{
 
 use compiled::Compiled;
 use highwater_net::files::FromFiles;
-use highwater_web::http::{FieldError, Problem};
+use highwater_web::{
+    http::{FieldError, Problem},
+    object::Object,
+};
+use serde_json::value::RawValue;
 
+use super::{formats::cloud_event, request::of_event};
 use crate::store::ActivityEvent;
 
 /// The field whose faults are told, before the pointer into it.
 const FIELD: &str = "payload";
+
+/// An event that may be published as far as its schema goes.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) event: ActivityEvent,
+    /// By how many faults it breaks its schema, which lets them pass.
+    pub(super) violations: usize,
+}
+
+/// The part of a payload that is the data of an event in the format that it came in. A schema judges the same data in every
+/// format.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Data {
+    /// All of it, but for what a CloudEvent has beside its data.
+    Payload,
+    /// This member.
+    Member(&'static str),
+}
+
+impl Data {
+    fn of(self, payload: &str) -> Cow<'_, str> {
+        match self {
+            Self::Payload => cloud_event::data_of(payload),
+            Self::Member(name) => {
+                let member = Object::parse(payload, &[name]).ok().and_then(|object| object.values[0]);
+                let data = member.map(RawValue::get).filter(|data| *data != "null");
+                Cow::Borrowed(data.unwrap_or("{}"))
+            }
+        }
+    }
+
+    /// The field of the faults in it.
+    fn field(self, SchemaFault { pointer, .. }: &SchemaFault) -> String {
+        match self {
+            Self::Payload => [FIELD, pointer].concat(),
+            Self::Member(name) => [FIELD, "/", name, pointer].concat(),
+        }
+    }
+}
 
 /// What becomes of an event that breaks the schema of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +78,7 @@ pub enum SchemaMode {
 /// A fault of a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
-    /// The place, as a JSON Pointer (RFC 6901) into the payload.
+    /// The place, as a JSON Pointer (RFC 6901) into the data.
     pub pointer: String,
     /// The requirement.
     pub message: String,
@@ -66,7 +111,7 @@ impl Schemas {
     /// The faults of a payload of that type, which is JSON; those of one place are one, and further ones than the first 20 are
     /// left out. A type without a schema has none.
     pub fn check(&self, event_type: &str, payload: &str) -> Vec<SchemaFault> {
-        self.0.compiled.current().faults(event_type, payload)
+        self.0.compiled.current().faults(event_type, || payload.into())
     }
 
     /// How many faults of the event are let pass.
@@ -74,9 +119,9 @@ impl Schemas {
     /// # Errors
     ///
     /// The faults, where they are not let pass.
-    pub(super) fn judge(&self, event: &ActivityEvent) -> Result<usize, Problem> {
+    pub(super) fn judge(&self, event: &ActivityEvent, data: Data) -> Result<usize, Problem> {
         let event_type = event.event_type();
-        let faults = self.check(&event_type, event.payload());
+        let faults = self.0.compiled.current().faults(&event_type, || data.of(event.payload()));
         if faults.is_empty() {
             return Ok(0);
         }
@@ -94,9 +139,8 @@ impl Schemas {
             );
             return Ok(faults.len());
         }
-        let errors =
-            faults.into_iter().map(|fault| FieldError::new([FIELD, &fault.pointer].concat(), fault.message));
-        Err(Problem::invalid(errors.collect()))
+        let errors = faults.into_iter().map(|fault| FieldError::new(data.field(&fault), fault.message));
+        Err(of_event(event.id(), Problem::invalid(errors.collect())))
     }
 
     /// How many events broke the schema of each type that has one, or had one then.

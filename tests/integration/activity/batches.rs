@@ -1,9 +1,9 @@
 //! Batches and streams of events, over sockets.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, io::Write as _, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use reqwest::Body;
 use serde_json::{Value, json};
 use tokio::{
@@ -263,26 +263,43 @@ async fn a_stopping_service_ends_a_stream_after_the_receipts_of_what_it_took() {
     stopping.await.unwrap();
 }
 
+/// 2,000 events of the user `br`, a line each, by Node's `zlib.brotliCompressSync`.
+const BROTLI: &str = "W9+lgcxxYMcym0jC006yHKHS4ckdT/6A7tMXMMFa3FrWrlh0SqGPweB4l1QGe7FBdPZZr1QrTzVoBWIZm6wHJKt3PnIHd/7s\
+                      YgaHMvDqzbtPPvviq2/R328zoAU=";
+
+fn packed(coding: &str) -> Vec<u8> {
+    let first = if coding == "gzip" { 0 } else { 2_000 };
+    let lines: String = (first..first + 2_000).map(|number| line(coding, number)).collect();
+    match coding {
+        "gzip" => {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(lines.as_bytes()).unwrap();
+            gzip.finish().unwrap()
+        }
+        "zstd" => zstd::encode_all(lines.as_bytes(), 1).unwrap(),
+        _ => STANDARD.decode(BROTLI).unwrap(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_packed_stream_is_unpacked_as_it_comes() {
-    use std::io::Write as _;
+async fn a_packed_stream_is_unpacked_as_it_comes_in_whatever_pieces() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
-    let url = format!("http://127.0.0.1:{}/events/batch?receipts=errors", app.port());
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    (0..2_000).for_each(|number| gzip.write_all(line("user", number).as_bytes()).unwrap());
-    let request = reqwest::Client::new().post(url).header("content-type", "application/x-ndjson");
-    let packed = gzip.finish().unwrap();
-    let pieces: Vec<_> = packed.chunks(7).map(|part| Ok::<_, Infallible>(part.to_vec())).collect();
-    let body = Body::wrap_stream(futures::stream::iter(pieces));
-    let answer = request.header("content-encoding", "gzip").body(body).send().await.unwrap();
-    let text = answer.bytes_stream().map(|piece| piece.unwrap().to_vec()).collect::<Vec<_>>().await.concat();
-    let sums: Value = serde_json::from_slice(&text).unwrap();
-    assert_eq!((&sums["events"], &sums["stored"]), (&json!(2_000), &json!(2_000)));
-    eventually("all are processed", async || {
-        (app.read("/api/events/user/user").await["count"] == 2_000).then_some(())
-    })
-    .await;
+    for coding in ["gzip", "zstd", "br"] {
+        let url = format!("http://127.0.0.1:{}/events/batch?receipts=errors", app.port());
+        let request = reqwest::Client::new().post(url).header("content-type", "application/x-ndjson");
+        let packed = packed(coding);
+        let pieces: Vec<_> = packed.chunks(7).map(|part| Ok::<_, Infallible>(part.to_vec())).collect();
+        let body = Body::wrap_stream(futures::stream::iter(pieces));
+        let answer = request.header("content-encoding", coding).body(body).send().await.unwrap();
+        let text = answer.bytes().await.unwrap();
+        let sums: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!((&sums["events"], &sums["stored"]), (&json!(2_000), &json!(2_000)), "{coding}");
+        eventually("all are processed", async || {
+            (app.read(&format!("/api/events/user/{coding}")).await["count"] == 2_000).then_some(())
+        })
+        .await;
+    }
     app.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! The program: its exit codes, signals and standard output.
 
 mod access;
+mod bombs;
 mod dead_letters;
 mod ending;
 mod faults_at_start;

@@ -95,7 +95,8 @@ impl Guarded {
 
     async fn with(service: Service, auth: AuthConfig, change: impl FnOnce(&mut Config)) -> Self {
         let tree = activity::routes(Arc::new(service.api()));
-        Self::of(service, tree, &PATHS, auth, change).await
+        let traffic = Traffic::new(&PATHS).unwrap().with_refusals(service.rejections.clone());
+        Self::counted_by(traffic, service, tree, auth, change).await
     }
 
     /// Posts an event of that user.
@@ -118,13 +119,27 @@ impl<S> Guarded<S> {
         F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
         R: Reply,
     {
+        Self::counted_by(Traffic::new(paths).unwrap(), service, tree, auth, change).await
+    }
+
+    async fn counted_by<F, R>(
+        traffic: Traffic,
+        service: S,
+        tree: F,
+        auth: AuthConfig,
+        change: impl FnOnce(&mut Config),
+    ) -> Self
+    where
+        F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
+        R: Reply,
+    {
         let args = ["highwater", "--host=127.0.0.1", "--kafka-brokers=kafka:9092"].map(Into::into);
         let mut config = config::parse(args, &Default::default(), "").unwrap().config.http;
         config.auth = auth;
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (traffic, shutdown) = (Arc::new(Traffic::new(paths).unwrap()), Shutdown::new());
+        let (traffic, shutdown) = (Arc::new(traffic), Shutdown::new());
         let (counted, stop) = (Arc::clone(&traffic), shutdown.clone());
         tokio::spawn(async move {
             http::serve(tree, listener.into(), &config, counted, &stop).await;

@@ -91,6 +91,38 @@ async fn a_refused_event_is_listed_with_the_name_of_its_key_for_admins_alone() {
     assert_eq!((&listed["count"], &listed["rejections"][0]["client"]), (&1.into(), &"writer".into()));
 }
 
+#[tokio::test]
+async fn posts_that_the_gate_refuses_are_listed_with_the_client_where_it_is_known() {
+    let keys = Keyring::new();
+    let (reader, admin) = (keys.add("reader", &[Scope::Read]), keys.add("admin", &[Scope::Admin]));
+    let busy = keys.add_limited("busy", &[Scope::Write], Some(1));
+    let guarded = with_admins(&keys).await;
+    let event = json!({ "userId": "ann", "eventType": "LOGIN" }).to_string();
+    let post = async |path: &str, key: &str, id: &str| {
+        let request = with_token(Request::post(path, event.clone()), key);
+        guarded.ask(request.with("x-correlation-id", id)).await.status
+    };
+    assert_eq!(post("/events/generate", "", "without").await, 401);
+    assert_eq!(post("/events/batch", "nonsense", "wrong").await, 401);
+    assert_eq!(post("/v1/track", &reader, "reader's").await, 403);
+    while post("/api/events", &busy, "busy's").await != 429 {}
+    // These are about no event of theirs.
+    assert_eq!(guarded.get("/events/processed", "").await.status, 401);
+    assert_eq!(guarded.get("/rejections", &reader).await.status, 403);
+    assert_eq!(guarded.ask(Request::post("/dead-letters/redrive", "{}")).await.status, 401);
+
+    let listed = guarded.get("/rejections", &admin).await.json();
+    let told = listed["rejections"].as_array().unwrap().iter().rev();
+    let told: Vec<_> = told.map(|it| json!([it["status"], it["client"], it["correlationId"]])).collect();
+    let expected = json!([
+        [401, null, "without"],
+        [401, null, "wrong"],
+        [403, "reader", "reader's"],
+        [429, "busy", "busy's"],
+    ]);
+    assert_eq!(json!(told), expected);
+}
+
 /// The activity service, which admins look after by their keys.
 async fn with_admins(keys: &Keyring) -> Guarded {
     let service = Service { admin_auth: Some(Arc::new(AdminAuth::new(None))), ..Service::new() };

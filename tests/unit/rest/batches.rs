@@ -107,6 +107,26 @@ async fn a_line_of_any_length_and_an_item_beyond_that_of_an_event_refuse_themsel
 }
 
 #[tokio::test]
+async fn a_refused_receipt_has_the_id_that_its_client_gave_where_that_is_one() {
+    let service = Service::new();
+    let bare = Uuid::parse_str(ID).unwrap().simple();
+    for (event, id) in [
+        (format!(r#"{{"eventId":"{ID}","userId":"","eventType":"LOGIN"}}"#), json!(ID)),
+        (format!(r#"{{"eventId":"{bare}","eventType":"NO","metadata":1}}"#), json!(ID)),
+        (r#"{"eventId":"no","eventType":"LOGIN"}"#.to_owned(), Value::Null),
+        (format!(r#"{{"eventId":"{ID}","eventId":"{ID}","userId":"a","eventType":"LOGIN"}}"#), Value::Null),
+        (r#"{"eventType":"LOGIN"}"#.to_owned(), Value::Null),
+        (format!(r#"{{"eventId":"{ID}","userId":"#), Value::Null),
+    ] {
+        let [receipt] =
+            <[_; 1]>::try_from(lines(&post_lines(&service, "/events/batch", &event).await)).unwrap();
+        assert_eq!((&receipt["status"], &receipt["eventId"]), (&json!(400), &id), "{event}");
+        assert_eq!(service.post("/events/generate", &event).await.problem(400)["eventId"], id, "{event}");
+    }
+    assert_eq!(service.sent().len(), 0);
+}
+
+#[tokio::test]
 async fn with_receipts_of_errors_alone_the_last_line_has_the_sums() {
     let service = Service::new();
     let good = "{\"userId\":\"a\",\"eventType\":\"LOGIN\"}\n".repeat(300);

@@ -1,7 +1,8 @@
 //! CloudEvents: in by each mode of the HTTP binding, and out in listings.
 
 use chrono::{DateTime, Utc};
-use highwater::store::ActivityEvent;
+use highwater::{activity::record, store::ActivityEvent};
+use highwater_kafka::Record;
 use serde_json::{Value, json, value::RawValue};
 use uuid::Uuid;
 
@@ -51,6 +52,7 @@ async fn listed(service: &Service, event: ActivityEvent) -> Value {
 async fn a_structured_event_goes_in_and_comes_out_as_it_was() {
     for data in [
         json!({"data": {"n": 1.0, "deep": {"list": [1, null]}}}),
+        json!({"data": {}}),
         json!({"data": [1, 2], "datacontenttype": "application/json"}),
         json!({"data": "<xml/>", "datacontenttype": "text/xml"}),
         json!({"data_base64": "AP8=", "datacontenttype": "application/octet-stream"}),
@@ -71,6 +73,7 @@ async fn a_structured_event_goes_in_and_comes_out_as_it_was() {
             let mut payload = payload(&taken);
             assert!(payload.as_object_mut().unwrap().remove("_cloudevent").is_some());
             assert_eq!(payload, event["data"]);
+            assert!(!taken.payload().contains(",,"), "{}", taken.payload());
             event["datacontenttype"] = json!("application/json");
         }
         if event["datacontenttype"] == "application/json" && !event["data"].is_object() {
@@ -120,6 +123,8 @@ async fn a_binary_event_has_its_attributes_in_headers_and_its_data_in_the_body()
     post(&service, "/events/generate", &attributes, "").await.ok(201);
     assert_eq!(payload(&sent(&service))["_cloudevent"].get("data"), None);
     post(&service, "/events/generate", &with("application/json"), "{").await.problem(400);
+    let data = [&attributes[..], &[("ce-data", "x")]].concat();
+    assert_eq!(post(&service, "/events/generate", &data, "[1]").await.faults(), ["data"]);
     assert_eq!(post(&service, "/events/generate", &attributes[..2], "{}").await.faults().len(), 3);
     assert_eq!(service.sent().len(), 0);
 }
@@ -134,6 +139,8 @@ async fn a_batch_of_cloud_events_has_a_receipt_for_each() {
         answer["receipts"].as_array().unwrap().iter().map(|receipt| &receipt["status"]).collect();
     assert_eq!(statuses, [201, 400, 201, 400]);
     assert_eq!(answer["receipts"][1]["errors"][0]["field"], "subject");
+    let id_of_second = post_one(&Service::new(), &event("2", "ann")).await.ok(201)["eventId"].take();
+    assert_eq!(answer["receipts"][1]["eventId"], id_of_second, "the id that it would have had");
     // One source and one id are one event.
     assert_eq!(answer["receipts"][0]["eventId"], answer["receipts"][2]["eventId"]);
     let id = answer["receipts"][0]["eventId"].as_str().unwrap().parse::<Uuid>().unwrap();
@@ -144,6 +151,78 @@ async fn a_batch_of_cloud_events_has_a_receipt_for_each() {
     assert_ne!(post_one(&Service::new(), &other).await.ok(201)["eventId"], id.to_string());
     let parameter = format!("{BATCH}; charset=utf-8");
     post(&service, "/events/generate", &[("content-type", &parameter)], "[]").await.problem(415);
+}
+
+#[tokio::test]
+async fn a_batch_whose_headers_are_those_of_one_event_is_refused_and_says_where_that_goes() {
+    let service = Service::new();
+    let event = r#"{"userId":"ann","eventType":"LOGIN"}"#;
+    let array = format!("[{event}]");
+    let all = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "LOGIN")];
+    for headers in [&all[..], &all[..1], &all[1..2]] {
+        for (content_type, body) in [("application/json", &*array), ("application/x-ndjson", event)] {
+            let headers = [headers, &[("content-type", content_type)]].concat();
+            let problem = post(&service, "/events/batch", &headers, body).await.problem(400);
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("POST /events/generate") && detail.contains(BATCH), "{detail}");
+        }
+    }
+    let one = post(&service, "/events/batch", &[("content-type", ONE)], &array).await.problem(415);
+    assert!(one["detail"].as_str().unwrap().contains("POST /events/generate"), "{one}");
+    assert_eq!(service.sent().len(), 0);
+    // What the body says of itself counts: a gateway may repeat an event's attributes in headers.
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "LOGIN", "subject": "ann"});
+    let headers = [&all[..], &[("content-type", BATCH)]].concat();
+    let answer = post(&service, "/events/batch", &headers, json!([event]).to_string()).await.ok(207);
+    assert_eq!(answer["stored"], 1);
+}
+
+#[tokio::test]
+async fn data_whose_names_have_escapes_that_stand_for_nothing_come_out_as_they_went_in() {
+    let service = Service::new();
+    let data = r#"{"\ud800":1,"\u0061":2}"#;
+    let event = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/s","type":"LOGIN","subject":"ann","data":{data}}}"#
+    );
+    post(&service, "/events/generate", &[("content-type", ONE)], event).await.ok(201);
+    let record = Record {
+        partition: 0,
+        offset: 0,
+        leader_epoch: None,
+        timestamp: DateTime::UNIX_EPOCH,
+        key: None,
+        value: service.sent().remove(0).value.map(Into::into),
+        headers: Default::default(),
+    };
+    service.processed(record::parse(&record).unwrap()).await;
+    let listing = warp::test::request().path("/events/processed").header("accept", BATCH);
+    let listing = service.send(listing).await;
+    assert!(listing.text().ends_with(&format!(r#","data":{data}}}]"#)), "{}", listing.text());
+    assert!(listing.text().contains(r#""source":"/s""#), "{}", listing.text());
+}
+
+#[tokio::test]
+async fn an_event_whose_payload_would_nest_deeper_than_a_record_may_is_refused() {
+    let mut service = Service::new();
+    service.limits.max_depth = 100;
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    let event = |levels| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{ID}","source":"/s","type":"LOGIN","subject":"ann","data":{}}}"#,
+            nested(levels)
+        )
+    };
+    // The event, its payload and the member that keeps such data are three levels.
+    post(&service, "/events/generate", &[("content-type", ONE)], event(97)).await.ok(201);
+    let refused = post(&service, "/events/generate", &[("content-type", ONE)], event(98)).await.problem(400);
+    assert_eq!(refused["eventId"], ID);
+    let call = |levels| format!(r#"{{"userId":"ann","event":"x","properties":{}}}"#, nested(levels));
+    service.post("/v1/track", call(98)).await.ok(200);
+    service.post("/v1/track", call(99)).await.problem(400);
+    for message in service.sent() {
+        let value: Value = serde_json::from_slice(&message.value.unwrap()).unwrap();
+        assert!(value["payload"].is_object());
+    }
 }
 
 #[tokio::test]
@@ -162,6 +241,7 @@ async fn faults_of_a_cloud_event_are_named_by_its_attributes() {
         ("nested", json!({"a": 1}), vec!["nested"]),
         ("data_base64", json!(5), vec!["data"]),
         ("data", json!({"_cloudevent": 1}), vec!["data"]),
+        ("data", json!({"a": {}, "_cloudevent": {}}), vec!["data"]),
     ] {
         let mut event = sound.clone();
         event[name] = value;
@@ -170,6 +250,12 @@ async fn faults_of_a_cloud_event_are_named_by_its_attributes() {
     let twice = sound.to_string().replacen('{', "{\"data\":1,\"data_base64\":\"AA==\",\"id\":\"2\",", 1);
     let answer = post(&service, "/events/generate", &[("content-type", ONE)], twice).await;
     assert_eq!(answer.faults(), ["id", "data"]);
+    assert_eq!(answer.json()["eventId"], Value::Null, "it has two");
+    let escaped = sound.to_string().replacen('{', r#"{"data":{"\ud800":1,"\u005fcloudevent":1},"#, 1);
+    assert_eq!(
+        post(&service, "/events/generate", &[("content-type", ONE)], escaped).await.faults(),
+        ["data"]
+    );
     for body in ["", "[]", "5", "{", "{}x"] {
         post(&service, "/events/generate", &[("content-type", ONE)], body).await.problem(400);
     }

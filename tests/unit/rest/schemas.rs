@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 use uuid::Uuid;
 
-use super::service::Service;
+use super::service::{Answer, Service};
 
 const TOKEN: &str = "a-token-of-24-characters";
 
@@ -107,8 +107,11 @@ async fn an_event_that_breaks_its_schema_is_refused_with_a_pointer_to_each_fault
         let answer = service.post(path, posted.to_string()).await;
         assert_eq!(sorted(answer.faults()), POINTERS, "{path}");
     }
-    let one = event("PRODUCT_VIEW", json!({ "items": [{ "sku": "A", "price": "free" }] }));
+    let id = "0190163d-8694-739b-aea5-966c26f8ad91";
+    let mut one = event("PRODUCT_VIEW", json!({ "items": [{ "sku": "A", "price": "free" }] }));
+    one["eventId"] = json!(id);
     let answer = service.post("/events/generate", one.to_string()).await.problem(400);
+    assert_eq!(answer["eventId"], id);
     assert_eq!(answer["detail"], "payload/items/0/price must be of type number, not string");
     // Without a payload it is an empty one.
     let none = json!({ "userId": "ann", "eventType": "PRODUCT_VIEW" });
@@ -171,18 +174,97 @@ async fn in_the_mode_report_such_an_event_is_taken_counted_and_told() {
     );
 }
 
+/// The faults of data in each format that an event of the type PRODUCT_VIEW can come in, or of the data's member where it has
+/// one, without its name.
+async fn faults_in_each_format(service: &Service, data: &Value) -> Vec<Vec<String>> {
+    let post = async |path: &str, headers: &[(&str, &str)], body: &Value| {
+        let request = warp::test::request().method("POST").path(path).body(body.to_string());
+        service
+            .send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+            .await
+    };
+    let cloud_event = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "PRODUCT_VIEW", "subject": "ann", "data": data });
+    let binary =
+        [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "PRODUCT_VIEW")];
+    let binary = [&binary[..], &[("ce-subject", "ann"), ("ce-extra", "x")]].concat();
+    let call = |name: &str| json!({ "userId": "ann", "event": "PRODUCT_VIEW", "context": { "ip": "::1" }, name: data });
+    let answers = [
+        post("/events/generate", &[], &event("PRODUCT_VIEW", data.clone())).await,
+        post("/events/generate", &[("content-type", "application/cloudevents+json")], &cloud_event).await,
+        post("/events/generate", &binary, data).await,
+        post("/v1/track", &[], &call("properties")).await,
+    ];
+    let batch = [("content-type", "application/cloudevents-batch+json")];
+    let batch = post("/events/batch", &batch, &json!([cloud_event])).await.ok(207);
+    let errors = &batch["receipts"][0]["errors"];
+    let of_batch = if batch["stored"] == 1 { Vec::new() } else { fields(errors) };
+    let faults = |answer: Answer| if answer.status() < 300 { Vec::new() } else { sorted(answer.faults()) };
+    let mut all: Vec<_> = answers.into_iter().map(faults).chain([of_batch]).collect();
+    all[3].iter_mut().for_each(|field| *field = field.replacen("payload/properties", "payload", 1));
+    all
+}
+
 #[tokio::test]
-async fn the_payload_that_is_stored_is_judged_whatever_format_it_came_in() {
-    let bought = json!({ "properties": { "price": { "type": "number" } } });
+async fn a_schema_judges_the_same_data_in_every_format() {
+    let closed = json!({
+        "type": "object", "additionalProperties": false, "minProperties": 1,
+        "properties": { "sku": { "type": "string" }, "price": { "type": "number" } },
+    });
     let folder = Folder::new(&[
-        ("PRODUCT_VIEW.json", view()),
-        ("Item%20Bought.json", json!({ "properties": { "properties": bought } })),
+        ("PRODUCT_VIEW.json", closed.clone()),
+        ("identify.json", closed.clone()),
+        ("group.json", closed.clone()),
+        ("page.json", closed),
     ]);
     let service = folder.service(SchemaMode::Enforce);
-    let posted = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "PRODUCT_VIEW", "subject": "ann", "data": bad() });
-    let request = warp::test::request().method("POST").path("/events/generate").body(posted.to_string());
-    let answer = service.send(request.header("content-type", "application/cloudevents+json")).await;
-    assert_eq!(sorted(answer.faults()), POINTERS);
+    let good = json!({ "sku": "A", "price": 1.5 });
+    assert_eq!(faults_in_each_format(&service, &good).await, vec![Vec::<String>::new(); 5]);
+    let sent = service.sent();
+    assert_eq!(sent.len(), 5);
+    // What came in as a CloudEvent and went out with an export comes in again.
+    for message in sent.iter().skip(1).take(2) {
+        let exported = message.value.as_ref().unwrap();
+        assert!(exported.windows(13).any(|part| part == b"\"_cloudevent\""));
+        service.post("/events/generate", exported).await.ok(201);
+    }
+    for (data, pointer) in [
+        (json!({ "sku": 5 }), "payload/sku"),
+        (json!({ "sku": "A", "more": 1 }), "payload"),
+        (json!({}), "payload"),
+    ] {
+        assert_eq!(faults_in_each_format(&service, &data).await, vec![vec![pointer]; 5], "{data}");
+    }
+    // Data that is no object is a fault of its own in a plain event.
+    for data in [json!([1]), json!("x"), json!(7)] {
+        assert_eq!(faults_in_each_format(&service, &data).await, vec![vec!["payload"]; 5], "{data}");
+    }
+    for (call, member) in [("identify", "traits"), ("group", "traits"), ("page", "properties")] {
+        let mut call_with = json!({ "userId": "ann", "context": {} });
+        let answer = service.post(&format!("/v1/{call}"), call_with.to_string()).await;
+        assert_eq!(answer.faults(), [format!("payload/{member}")], "without data it is an empty object");
+        call_with[member] = json!({ "sku": "A" });
+        service.post(&format!("/v1/{call}"), call_with.to_string()).await.ok(200);
+    }
+    // Readers would not agree on which of the two counts.
+    let twice = r#"{"userId":"ann","event":"PRODUCT_VIEW","properties":{"sku":"A"},"properties":{"sku":5}}"#;
+    assert_eq!(service.post("/v1/track", twice).await.faults(), ["properties"]);
+}
+
+#[tokio::test]
+async fn what_a_plain_event_has_beside_the_member_of_cloud_events_is_judged_all_the_same() {
+    let folder =
+        Folder::new(&[("PRODUCT_VIEW.json", json!({ "properties": { "sku": { "type": "string" } } }))]);
+    let service = folder.service(SchemaMode::Enforce);
+    let forged = json!({ "sku": 5, "_cloudevent": { "data": { "sku": "A" } } });
+    let answer = service.post("/events/generate", event("PRODUCT_VIEW", forged).to_string()).await;
+    assert_eq!(answer.faults(), ["payload/sku"]);
+}
+
+#[tokio::test]
+async fn faults_of_a_segment_call_that_are_let_pass_are_told_of_the_batch() {
+    let bought = json!({ "properties": { "price": { "type": "number" } } });
+    let folder = Folder::new(&[("Item%20Bought.json", bought)]);
+    let service = folder.service(SchemaMode::Enforce);
     let bought = json!({ "userId": "ann", "event": "Item Bought", "properties": { "price": "free" } });
     let answer = service.post("/v1/track", bought.to_string()).await;
     assert_eq!(answer.faults(), ["payload/properties/price"]);

@@ -67,8 +67,8 @@ struct KeyStore {
 pub(crate) enum Decision {
     /// The request is handled, with these rights.
     Admitted(Grant),
-    /// The answer is this problem.
-    Refused(Problem),
+    /// That is the answer, to the client of that name where it is known.
+    Refused(Problem, Option<Arc<str>>),
     /// The request waits for this future and is then decided again, for good.
     Wait(BoxFuture<'static, ()>),
 }
@@ -185,7 +185,7 @@ impl AccessGate {
             Some(need) => need,
             None if !self.is_on() => return Decision::Admitted(Grant::default()),
             // A route without a stated need is closed.
-            None => return Decision::Refused(nothing(path)),
+            None => return Decision::Refused(nothing(path), None),
         };
         let identity = match self.is_on() {
             true => self.identify(&Credential::of(request), attempt, last),
@@ -219,7 +219,8 @@ impl AccessGate {
             };
             if !scopes.is_empty() && !scopes.iter().any(may) {
                 self.forbidden(principal, caller, request.method(), request.uri());
-                return Decision::Refused(refusals::insufficient(scopes));
+                let name = Some(Arc::clone(principal.name()));
+                return Decision::Refused(refusals::insufficient(scopes), name);
             }
         }
         let told = Told::default();
@@ -229,7 +230,8 @@ impl AccessGate {
             if let Some(principal) = &principal {
                 principal.count().add(RequestOutcome::Limited);
             }
-            return Decision::Refused(told.on(problem));
+            let name = principal.map(|principal| Arc::clone(principal.name()));
+            return Decision::Refused(told.on(problem), name);
         }
         if let Some(principal) = &principal {
             principal.count().add(RequestOutcome::Admitted);
@@ -252,7 +254,7 @@ impl AccessGate {
             decision = self.admit(&request, None, Attempt::Last, last);
         }
         match decision {
-            Decision::Refused(problem) => problem.into_response(),
+            Decision::Refused(problem, _) => problem.into_response(),
             Decision::Admitted(grant) => {
                 let mut response = grant.within(answer(request)).await;
                 grant.tell(response.headers_mut());
@@ -328,7 +330,7 @@ impl AccessGate {
         if refusal != Refusal::Missing {
             self.audit.refused(caller, &action(request.method(), request.uri()), refusal.name());
         }
-        Decision::Refused(problem)
+        Decision::Refused(problem, None)
     }
 
     /// A client tried an act that its scopes do not allow.

@@ -57,6 +57,7 @@ mod static_page;
 mod streams;
 mod traffic;
 mod tree;
+mod turned_away;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -96,6 +97,7 @@ pub use proxies::Network;
 pub use serve::{Listeners, serve};
 pub use static_page::StaticPage;
 pub use traffic::Traffic;
+pub use turned_away::{RefusalListener, TurnedAway};
 pub use warp::http::{HeaderName, HeaderValue};
 
 use crate::{auth::AuthConfig, trace::Tracer};

@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use hyper::{HeaderMap, Method, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 
-use super::{Config, CorrelationId, Network, Traffic, proxies};
+use super::{CORRELATION_ID, Config, CorrelationId, Network, Problem, Traffic, TurnedAway, proxies};
 use crate::{sampler::Sampler, trace::RequestTrace};
 
 const TARGET: &str = "highwater::access";
@@ -60,6 +60,18 @@ impl Observer {
         if !is_endless && self.has(status) {
             log(info, status);
         }
+    }
+
+    /// A request of that client is refused before any route sees it.
+    pub(super) fn turned_away<B>(&self, request: &Request<B>, client: Option<&Arc<str>>, problem: &Problem) {
+        let correlation = request.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
+        self.traffic.turned_away(&TurnedAway {
+            method: request.method(),
+            path: request.uri().path(),
+            correlation_id: correlation.as_ref().map(CorrelationId::as_str),
+            client,
+            problem,
+        });
     }
 
     /// The end of an answer without an end; drop it then.

@@ -143,6 +143,11 @@ impl Problem {
         &self.0.headers
     }
 
+    /// The text of a member beside the standard ones.
+    pub fn text_of(&self, name: &str) -> Option<&str> {
+        self.0.members.get(name)?.as_str()
+    }
+
     /// The members beside the standard ones.
     pub(super) fn members(&self) -> &Map<String, Value> {
         &self.0.members

@@ -166,7 +166,7 @@ impl GuardedService {
         let packs = packing::is_asked_for(request.headers());
         let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
-            Some(problem) => Decision::Refused(problem),
+            Some(problem) => Decision::Refused(problem, None),
             None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
             None => {
                 let last = &mut self.last_client.borrow_mut();
@@ -175,7 +175,8 @@ impl GuardedService {
         };
         let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
-            Decision::Refused(problem) => {
+            Decision::Refused(problem, client) => {
+                connection.observer.turned_away(&request, client.as_ref(), &problem);
                 refused = Some(problem);
                 None
             }
@@ -186,11 +187,14 @@ impl GuardedService {
             }
             Decision::Wait(until) => {
                 let (gate, client) = (Arc::clone(&connection.gate), info.client);
-                let tree = self.tree.clone();
+                let (tree, observer) = (self.tree.clone(), Arc::clone(&connection.observer));
                 let later: Answering = Box::pin(async move {
                     until.await;
                     match gate.admit(&request, client, Attempt::Last, &mut LastClient::default()) {
-                        Decision::Refused(problem) => Ok(problem.into_response()),
+                        Decision::Refused(problem, client) => {
+                            observer.turned_away(&request, client.as_ref(), &problem);
+                            Ok(problem.into_response())
+                        }
                         Decision::Admitted(grant) => {
                             let mut answer = grant.within(tree.handler()(request)).await?;
                             grant.tell(answer.headers_mut());

@@ -16,7 +16,7 @@ use prometheus::{
     core::Collector, proto::MetricFamily,
 };
 
-use super::{Paths, limiter::ConnectionLimiter};
+use super::{Paths, RefusalListener, TurnedAway, limiter::ConnectionLimiter};
 use crate::{
     auth::AccessGate,
     trace::{TraceId, Tracer},
@@ -49,6 +49,7 @@ pub struct Traffic {
     /// The gate, for the counts of its clients.
     gate: OnceLock<Arc<AccessGate>>,
     tracer: OnceLock<Tracer>,
+    refusals: Option<Arc<dyn RefusalListener>>,
 }
 
 /// The metrics of one route and method.
@@ -87,7 +88,19 @@ impl Traffic {
             limiter: OnceLock::new(),
             gate: OnceLock::new(),
             tracer: OnceLock::new(),
+            refusals: None,
         })
+    }
+
+    /// The same; whoever hears of refusals hears of the requests that no route saw.
+    #[must_use]
+    pub fn with_refusals(self, refusals: Arc<dyn RefusalListener>) -> Self {
+        Self { refusals: Some(refusals), ..self }
+    }
+
+    /// A request was refused before any route saw it.
+    pub(super) fn turned_away(&self, request: &TurnedAway<'_>) {
+        self.refusals.iter().for_each(|refusals| refusals.turned_away(request));
     }
 
     /// The paths with counters.

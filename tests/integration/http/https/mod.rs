@@ -1,5 +1,6 @@
 //! HTTPS: both versions of TLS and of HTTP, certificates that change, and the same bounds as without.
 
+mod batches;
 mod certificates;
 mod client;
 mod credentials;

@@ -1,0 +1,29 @@
+//! The calls and batches of Segment's tracking API.
+
+use hyper::{HeaderMap, StatusCode};
+
+use crate::service::Service;
+
+const CALLS: [&str; 8] = ["track", "identify", "page", "screen", "group", "alias", "batch", "b"];
+
+/// The first byte says which call the rest is.
+pub fn segment(data: &[u8]) {
+    let Some((kind, body)) = data.split_first() else { return };
+    let call = CALLS[usize::from(*kind) % CALLS.len()];
+    let service = Service::new();
+    let answer = service.post(&format!("/v1/{call}"), &HeaderMap::new(), body);
+    let (told, taken) = (answer.json(), service.taken());
+    let is_batch = call.starts_with('b');
+    if answer.status == StatusCode::OK {
+        assert_eq!(told["success"], true);
+        assert!(is_batch || taken.len() == 1);
+        // The payload of one is the call as it came, but for blanks.
+        for event in taken.iter().filter(|_| !is_batch) {
+            assert!(event.payload().len() <= body.len());
+        }
+    } else {
+        // The members that its clients look for.
+        assert!(told["code"].is_string() && told["message"].is_string(), "{told}");
+        assert!(is_batch || taken.is_empty());
+    }
+}
