@@ -3,7 +3,8 @@
 # browsers (in a headless Chromium), and RudderStack's for Node. Those that send again what was not answered reach the service
 # through a proxy that loses every second answer, and each event is stored once all the same. Prints PASS or FAIL a client.
 #
-#   scripts/clients.sh
+#   scripts/clients.sh                 clients have an API key that may write: as Segment's write key, or in a header
+#   AUTH=none scripts/clients.sh       the service takes all that come, and looks at no key
 #
 # Variables:
 #   BINARY      the program to run (target/debug/highwater); it needs the embedded broker
@@ -15,6 +16,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 python_packages="cloudevents==1.11.0 requests==2.34.2 segment-analytics-python==2.4.0 selenium==4.51.0"
 npm_packages="cloudevents@10.0.0 @segment/analytics-node@3.1.0 @segment/analytics-next@1.84.3 @rudderstack/rudder-sdk-node@3.0.13"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-clients
+auth=${AUTH:-api-key}
 binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/highwater}")
 base=
 
@@ -46,8 +48,15 @@ python3 -m http.server --bind 127.0.0.1 --directory "$work/pages" "$pages" >"$wo
 pids+=($!)
 
 port=$(free_port)
-(cd "$work" && exec env -i HOST=127.0.0.1 PORT="$port" RUST_LOG=warn EVENT_TYPES=com.example.login CORS_ORIGINS="http://127.0.0.1:$pages" "$binary") \
-  >"$work/service.log" 2>&1 &
+settings=(HOST=127.0.0.1 PORT="$port" RUST_LOG=warn EVENT_TYPES=com.example.login CORS_ORIGINS="http://127.0.0.1:$pages")
+export WRITE_KEY=key READ_KEY=key
+if [ "$auth" != none ]; then
+  keys=API_KEYS_FILE=$work/keys.json
+  settings+=(AUTH="$auth" "$keys")
+  WRITE_KEY=$(cd "$work" && env -i "$keys" "$binary" keys add --name write --scopes events:write)
+  READ_KEY=$(cd "$work" && env -i "$keys" "$binary" keys add --name read --scopes events:read)
+fi
+(cd "$work" && exec env -i "${settings[@]}" "$binary") >"$work/service.log" 2>&1 &
 pids+=($!)
 base=http://127.0.0.1:$port
 within 30 is 200 /ready
@@ -65,6 +74,11 @@ client "CloudEvents' SDK for JavaScript" node "$cache/cloudevents_sdk.mjs" "$bas
 client "Segment's SDK for Python, each event once" "$python" "$root/scripts/clients/segment_sdk.py" "$lossy" "$base"
 client "Segment's and RudderStack's SDKs for Node, each event once" node "$cache/segment_sdk.mjs" "$lossy" "$base"
 client "Segment's SDK for browsers, each event once" "$python" "$root/scripts/clients/browser.py" "http://127.0.0.1:$pages/" "$lossy" "$base"
+if [ "$auth" != none ]; then
+  refused() { request POST /v1/track -u "$2:" -d '{"event":"Bought","userId":"nobody"}' && [ "$status" = "$1" ]; } # STATUS KEY
+  step "a key that is not known is 401" refused 401 key
+  step "a key that may only read is 403" refused 403 "$READ_KEY"
+fi
 lost=$(curl -s "$lossy/lost")
 step "answers were lost meanwhile: $lost" test "$lost" -ge 5
 

@@ -1,11 +1,13 @@
 """Segment's analytics-next in a headless Chromium, on a page of another site, through a proxy that loses answers.
 
-    browser.py PAGE LOSSY SERVICE
+    browser.py PAGE LOSSY SERVICE     with WRITE_KEY and READ_KEY
 """
 
 import json
+import os
 import sys
 import time
+import urllib.parse
 import urllib.request
 
 from selenium import webdriver
@@ -18,12 +20,13 @@ for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
 options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
 chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
 try:
-    chromium.get(f"{page}?host={lossy.removeprefix('http://')}")
+    chromium.get(f"{page}?{urllib.parse.urlencode({'host': lossy.removeprefix('http://'), 'key': os.environ['WRITE_KEY']})}")
     WebDriverWait(chromium, 20).until(lambda _: chromium.title != "Analytics")
     assert chromium.title == "sent", chromium.title
     end = time.monotonic() + 60
     while True:
-        with urllib.request.urlopen(f"{service}/api/events/user/browser") as answer:
+        reading = urllib.request.Request(f"{service}/api/events/user/browser", headers={"x-api-key": os.environ["READ_KEY"]})
+        with urllib.request.urlopen(reading) as answer:
             events = json.load(answer)["events"]
         if len(events) == 22 or time.monotonic() > end:
             break

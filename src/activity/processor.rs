@@ -236,6 +236,7 @@ impl BatchHandler<TopicRecord> for Processor {
     }
 
     async fn restore(&self, batch: Batch<'_, TopicRecord>) -> Result<(), TransientError> {
+        self.store.restores_from(batch.partition(), batch.record(0).offset);
         self.apply(batch, false).await.map_err(|retry| retry.error)
     }
 

@@ -128,7 +128,7 @@ pub(super) struct CommandLine {
 impl CommandLine {
     /// Reads the arguments, the first of which is the program's name.
     pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
-        let mut matches = command().try_get_matches_from(args)?;
+        let mut matches = command().try_get_matches_from(args).map_err(transfer_commands::without_url)?;
         // A flag may precede or follow the service; the subcommand's matches contain both.
         let (service, flags) = match matches.remove_subcommand() {
             Some((name, mut inner)) if name == DEAD_LETTERS => {

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+    value_parser,
+};
 use highwater_net::client::Url;
 use highwater_web::timestamp;
 
@@ -29,7 +33,16 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 fn url() -> Arg {
     let help = "The service, such as https://events.example; without, the one with the same settings";
     option("url", "URL", help)
-        .value_parser(|text: &str| Url::parse(text).ok_or("must be a URL of http or https"))
+        .value_parser(|text: &str| Url::parse(text).ok_or("must be a URL of http or https, without a user"))
+}
+
+/// An error that does not show a refused URL, which may have a password in it.
+pub(super) fn without_url(mut error: clap::Error) -> clap::Error {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == ErrorKind::ValueValidation && argument.starts_with("--url") {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
+    error
 }
 
 pub(super) fn import() -> Command {
@@ -57,7 +70,7 @@ pub(super) fn export() -> Command {
             option(
                 "output",
                 "FILE",
-                "The file, packed where its name ends with .gz; without, standard output",
+                "The file, packed where its name ends with .gz or .zst; without, standard output",
             )
             .value_parser(value_parser!(PathBuf)),
         )

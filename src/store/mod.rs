@@ -156,6 +156,10 @@ pub trait EventStore: Send + Sync + 'static {
         None
     }
 
+    /// What follows restores the partition from this offset on. Where the store has nothing of it yet, it will not have what came
+    /// before.
+    fn restores_from(&self, _partition: i32, _offset: i64) {}
+
     /// Whether the partition has reached its bound, so that an older event would not fit.
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError>;
 

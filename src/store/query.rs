@@ -156,4 +156,7 @@ pub struct EventPage {
     pub events: Vec<Arc<StoredEvent>>,
     /// The part of the listing that is still to be read; `None` after the last event.
     pub rest: Option<Span>,
+    /// Of the span's partitions from which events have left, for newer ones or for their age, the position from which on all are
+    /// there. It was so when the page was read.
+    pub complete_from: Positions,
 }

@@ -1,15 +1,15 @@
 //! `highwater export`: the stored events of a running service, an event a line.
 //!
-//! Page by page: each ends with a link to the next, which is valid on every instance. So an export can be continued.
+//! Page by page: each ends with a link to the next, which is valid on every instance, and each is packed by itself. So an
+//! export can be continued.
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Seek as _, SeekFrom, Write},
+    io::{self, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use flate2::{Compression, write::GzEncoder};
 use highwater_net::client::{Method, Streamed, header};
 use highwater_web::{
     Secret,
@@ -17,7 +17,8 @@ use highwater_web::{
 };
 
 use super::{
-    Attempts, ExportTask, Fault, LineSplitter, Service, TransferOutcome, beside,
+    Attempts, ExportTask, Fault, LineSplitter, Service, TransferOutcome, beside, next_piece,
+    packing::Packing,
     progress::{Figures, ProgressLine},
     read_note,
 };
@@ -52,8 +53,9 @@ struct Export {
     first: String,
     /// The path of the next page that is asked for.
     next: Option<String>,
-    output: Output,
-    /// How long the output is, before it is packed.
+    output: Box<dyn Write + Send>,
+    packing: Packing,
+    /// How long the output is.
     length: u64,
     /// The file of the [`Note`], for `--resume`.
     note: Option<PathBuf>,
@@ -69,10 +71,11 @@ struct Export {
 impl Export {
     fn new(task: ExportTask) -> anyhow::Result<Self> {
         let note = match (&task.output, task.resume) {
-            (Some(path), true) if !is_gzip(path) => Some(beside(path, ".next")),
-            (_, true) => anyhow::bail!("--resume needs --output, to a file that is not packed"),
+            (Some(path), true) => Some(beside(path, ".next")),
+            (None, true) => anyhow::bail!("--resume needs --output"),
             (_, false) => None,
         };
+        let packing = task.output.as_deref().map(Packing::of).unwrap_or_default();
         let query =
             task.filters.iter().map(|(name, value)| format!("&{name}={}", http::encode_segment(value)));
         let first = format!("/events/processed?limit={PAGE}{}", query.collect::<String>());
@@ -82,20 +85,24 @@ impl Export {
                 .check(&first, task.limit, output)
                 .with_context(|| format!("it cannot go on; delete {} to begin anew", note.display()))?;
         }
-        let Note { length, events: before, next, .. } =
-            noted.unwrap_or_else(|| Note { length: 0, events: 0, first: first.clone(), next: first.clone() });
-        let output = Output::open(task.output.as_deref(), length)?;
+        let Note { length, events: before, is_whole, next, .. } =
+            noted.unwrap_or_else(|| Note::at_the_beginning(&first));
+        let output: Box<dyn Write + Send> = match &task.output {
+            None => Box::new(io::stdout()),
+            Some(path) => Box::new(open(path, length).with_context(|| path.display().to_string())?),
+        };
         let left = task.limit.map(|limit| limit - before);
         Ok(Self {
             first,
             next: Some(next).filter(|_| left != Some(0)),
             length,
             output,
+            packing,
             note,
             left,
             before,
             events: 0,
-            is_whole: true,
+            is_whole,
             progress: ProgressLine::new(),
         })
     }
@@ -107,7 +114,7 @@ impl Export {
         let (mut page, mut events) = (Vec::new(), 0);
         let mut lines = LineSplitter::default();
         let most = self.left.unwrap_or(u64::MAX);
-        while let Some(chunk) = answer.chunk().await? {
+        while let Some(chunk) = next_piece(&mut answer).await? {
             lines.add(&chunk, |line| {
                 if events < most {
                     events += 1;
@@ -117,8 +124,9 @@ impl Export {
                 Ok::<_, Fault>(())
             })?;
         }
-        self.output.write_all(&page).map_err(|error| Fault::Final(format!("the output: {error}")))?;
-        self.length += page.len() as u64;
+        if events > 0 {
+            self.write(&page).map_err(|error| Fault::Final(format!("the output: {error}")))?;
+        }
         self.events += events;
         self.left = self.left.map(|left| left - events);
         self.is_whole &= is_whole(&answer);
@@ -128,15 +136,25 @@ impl Export {
         Ok(())
     }
 
-    fn note_next(&mut self) -> io::Result<()> {
+    fn write(&mut self, page: &[u8]) -> io::Result<()> {
+        let packed = self.packing.pack(page)?;
+        self.length += packed.len() as u64;
+        self.output.write_all(&packed)?;
+        self.output.flush()
+    }
+
+    fn note_next(&self) -> io::Result<()> {
         let (Some(note), Some(next)) = (&self.note, &self.next) else { return Ok(()) };
-        self.output.flush()?;
+        let Self { length, is_whole, .. } = *self;
         let events = self.before + self.events;
-        Note { length: self.length, events, first: self.first.clone(), next: next.clone() }.write(note)
+        Note { length, events, is_whole, first: self.first.clone(), next: next.clone() }.write(note)
     }
 
     fn end(mut self) -> anyhow::Result<TransferOutcome> {
-        self.output.finish().context("the output")?;
+        if self.length == 0 {
+            // A packed file of nothing is not empty.
+            self.write(&[]).context("the output")?;
+        }
         if let Some(note) = self.note.as_deref().filter(|note| note.exists()) {
             fs::remove_file(note).with_context(|| note.display().to_string())?;
         }
@@ -173,6 +191,8 @@ struct Note {
     length: u64,
     /// How many events it has.
     events: u64,
+    /// The answers that it was made of were of all partitions.
+    is_whole: bool,
     /// The path of its first page, with its filters.
     first: String,
     /// The path of the page that comes next.
@@ -180,6 +200,14 @@ struct Note {
 }
 
 impl Note {
+    const WHOLE: &str = "whole";
+    const PART: &str = "part";
+
+    /// That of an export which is to begin with that page.
+    fn at_the_beginning(first: &str) -> Self {
+        Self { length: 0, events: 0, is_whole: true, first: first.to_owned(), next: first.to_owned() }
+    }
+
     /// `None` where there is none.
     fn read(note: &Path) -> anyhow::Result<Option<Self>> {
         let Some(text) = read_note(note)? else { return Ok(None) };
@@ -190,13 +218,22 @@ impl Note {
 
     fn parse(text: &str) -> Option<Self> {
         let fields: Vec<_> = text.split_ascii_whitespace().collect();
-        let [length, events, first, next] = fields[..] else { return None };
-        let (length, events) = (length.parse().ok()?, events.parse().ok()?);
-        Some(Self { length, events, first: first.to_owned(), next: next.to_owned() })
+        let [length, events, coverage @ (Self::WHOLE | Self::PART), first, next] = fields[..] else {
+            return None;
+        };
+        Some(Self {
+            length: length.parse().ok()?,
+            events: events.parse().ok()?,
+            is_whole: coverage == Self::WHOLE,
+            first: first.to_owned(),
+            next: next.to_owned(),
+        })
     }
 
     fn write(&self, note: &Path) -> io::Result<()> {
-        fs::write(note, format!("{} {} {} {}\n", self.length, self.events, self.first, self.next))
+        let Self { length, events, is_whole, first, next } = self;
+        let coverage = if *is_whole { Self::WHOLE } else { Self::PART };
+        fs::write(note, format!("{length} {events} {coverage} {first} {next}\n"))
     }
 
     /// Whether an export with that first page and that limit goes on with that output.
@@ -214,66 +251,10 @@ impl Note {
     }
 }
 
-fn is_gzip(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
-}
-
 /// Opens a file, of which the first `length` bytes stay.
 fn open(path: &Path, length: u64) -> io::Result<File> {
     let mut file = File::options().create(true).write(true).truncate(false).open(path)?;
     file.set_len(length)?;
     file.seek(SeekFrom::End(0))?;
     Ok(file)
-}
-
-/// Where events are written to.
-enum Output {
-    Plain(BufWriter<Box<dyn Write + Send>>),
-    Gzip(GzEncoder<BufWriter<Box<dyn Write + Send>>>),
-}
-
-impl Output {
-    /// The output, of which the first `length` bytes stay.
-    fn open(path: Option<&Path>, length: u64) -> anyhow::Result<Self> {
-        let is_zstd = path.and_then(Path::extension).is_some_and(|it| it.eq_ignore_ascii_case("zst"));
-        anyhow::ensure!(!is_zstd, "of packed files gzip alone is written: name it .gz, or pipe through zstd");
-        let to: Box<dyn Write + Send> = match path {
-            None => Box::new(io::stdout()),
-            Some(path) => Box::new(open(path, length).with_context(|| path.display().to_string())?),
-        };
-        let to = BufWriter::with_capacity(64 * 1024, to);
-        Ok(match path.is_some_and(is_gzip) {
-            true => Self::Gzip(GzEncoder::new(to, Compression::default())),
-            false => Self::Plain(to),
-        })
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(to) => to.flush(),
-            Self::Gzip(to) => {
-                to.try_finish()?;
-                to.get_mut().flush()
-            }
-        }
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(to) => to.write(bytes),
-            Self::Gzip(to) => to.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(to) => to.flush(),
-            Self::Gzip(to) => {
-                to.flush()?;
-                to.get_mut().flush()
-            }
-        }
-    }
 }

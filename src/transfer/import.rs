@@ -1,16 +1,10 @@
 //! `highwater import`: files of events into a running service.
 //!
 //! The lines go in as one stream, and their receipts come back in their order. Where the connection breaks or the service
-//! is busy, the next attempt begins after the last line that is settled: ids follow from the lines, so that lines that
-//! are sent again are stored once.
+//! is busy, the next attempt begins after the last line that is settled: what was read is kept until it is, since a pipe is
+//! read once. Ids follow from the lines, so that lines that are sent again are stored once.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    fs, io,
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::HashSet, fs, path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -22,14 +16,15 @@ use highwater_web::{
 use serde::Deserialize;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
-    Attempts, Fault, ImportTask, LineSplitter, Service, TransferOutcome,
-    input::{self, BytesRead, Part, Position},
+    Attempts, Fault, ImportTask, LineSplitter, PATIENCE, Service, TransferOutcome,
+    input::{self, BytesRead, Position},
     progress::{Figures, ProgressLine},
     settled::{self, Settled},
+    window::Window,
 };
 
 /// How often the settled lines are noted, for `--resume`.
@@ -70,6 +65,7 @@ struct Import {
     /// The sizes of all files together, where they are known.
     size: Option<u64>,
     resume: bool,
+    window: Window,
     /// What of each file was settled before.
     before: Vec<Settled>,
     stored: u64,
@@ -102,8 +98,14 @@ impl Import {
                 done[file] = Settled::noted(path)?;
             }
         }
+        let bytes_read = BytesRead::default();
+        let (parts, source) = mpsc::channel(2);
+        let (read, settled, count) = (files.clone(), done.clone(), BytesRead::clone(&bytes_read));
+        // Its thread ends when nobody takes the lines any more.
+        tokio::task::spawn_blocking(move || input::read(&read, &settled, &count, &parts));
         Ok(Self {
             before: done.clone(),
+            window: Window::of(source),
             files,
             done,
             size,
@@ -111,98 +113,106 @@ impl Import {
             stored: 0,
             refused: 0,
             progress: ProgressLine::new(),
-            bytes_read: BytesRead::default(),
+            bytes_read,
             noted: Instant::now(),
         })
-    }
-
-    fn has_stdin(&self) -> bool {
-        self.files.iter().any(|path| input::is_stdin(path))
     }
 
     fn settled(&self) -> u64 {
         self.done.iter().map(|done| done.lines).sum()
     }
 
-    /// Sends all lines, in as many attempts as it takes.
+    /// Sends all lines.
     async fn run(&mut self, service: &Service) -> anyhow::Result<()> {
-        let mut attempts = Attempts::new();
-        loop {
-            let settled = self.settled();
-            let ended = self.attempt(service).await;
+        while self.has_lines().await {
+            let mut attempts = Attempts::new();
+            let mut settled = self.settled();
+            while let Err(fault) = self.attempt(service).await {
+                self.note_settled();
+                if self.settled() > settled {
+                    settled = self.settled();
+                    attempts.got_on();
+                }
+                if let Fault::Transient(text, _) = &fault {
+                    self.progress.say(&format!("{text}: the rest is sent again"));
+                }
+                attempts.after(fault).await?;
+                self.window.rewind();
+            }
             self.note_settled();
-            let Err(fault) = ended else { return Ok(()) };
-            if self.settled() > settled {
-                attempts.got_on();
-            }
-            if let Fault::Transient(text, _) = &fault {
-                anyhow::ensure!(!self.has_stdin(), "{text}: standard input cannot be read again");
-                self.progress.say(&format!("{text}: the rest is sent again"));
-            }
-            attempts.after(fault).await?;
         }
+        Ok(self.window.end()?)
     }
 
-    /// Sends the lines that are not settled, until all of them are.
+    /// Waits for lines; false where there are no more.
+    async fn has_lines(&mut self) -> bool {
+        let mut ticks = ticks();
+        while self.window.is_empty() && !self.window.has_ended() {
+            tokio::select! {
+                () = self.window.fill() => {}
+                _ = ticks.tick() => self.show(),
+            }
+        }
+        !self.window.is_empty()
+    }
+
+    /// Sends the lines that are not settled, and those that come, until all of them are.
     async fn attempt(&mut self, service: &Service) -> Result<(), Fault> {
         let (pieces, body) = mpsc::channel(1);
         let headers = vec![(header::CONTENT_TYPE, header::HeaderValue::from_static(NDJSON))];
         let answer = service.ask(Method::POST, "/events/batch", headers, Some(body)).await?;
-        let (parts, read) = mpsc::channel(2);
-        self.bytes_read.store(0, Ordering::Relaxed);
-        let (files, done, bytes_read) = (self.files.clone(), self.done.clone(), Arc::clone(&self.bytes_read));
-        // Its thread ends when nobody takes the lines any more.
-        tokio::task::spawn_blocking(move || input::read(&files, &done, &bytes_read, &parts));
-        self.exchange(answer, read, pieces).await
+        self.exchange(answer, pieces).await
     }
 
-    async fn exchange(
-        &mut self,
-        mut answer: Streamed,
-        mut parts: mpsc::Receiver<io::Result<Part>>,
-        pieces: mpsc::Sender<Bytes>,
-    ) -> Result<(), Fault> {
+    async fn exchange(&mut self, mut answer: Streamed, pieces: mpsc::Sender<Bytes>) -> Result<(), Fault> {
         let mut pieces = Some(pieces);
-        let mut staged: Option<Bytes> = None;
-        let mut waiting: VecDeque<Position> = VecDeque::new();
         let mut receipts = LineSplitter::default();
-        let mut ticks = interval(Duration::from_millis(100));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks();
+        let mut got_on = Instant::now();
         loop {
+            if self.window.has_ended() && !self.window.has_unsent() {
+                // The end of the body.
+                pieces = None;
+            }
             tokio::select! {
                 chunk = answer.chunk() => match chunk? {
-                    Some(chunk) => receipts.add(&chunk, |line| self.receipt(line, &mut waiting))?,
-                    None if waiting.is_empty() && pieces.is_none() => return Ok(()),
+                    Some(chunk) => {
+                        got_on = Instant::now();
+                        receipts.add(&chunk, |line| self.receipt(line))?;
+                    }
+                    // A stream ends where nothing has come for a while, too. Another one begins with the next lines.
+                    None if self.window.is_empty() => return Ok(()),
                     None => return Err(Fault::Transient("the service ended the stream".to_owned(), None)),
                 },
-                part = parts.recv(), if staged.is_none() && pieces.is_some() => match part {
-                    Some(part) => {
-                        let part = part.map_err(|error| Fault::Final(error.to_string()))?;
-                        waiting.extend(part.positions);
-                        staged = Some(part.text);
+                () = self.window.fill(), if self.window.takes_more() => {}
+                permit = reserve(pieces.clone()), if pieces.is_some() && self.window.has_unsent() => match permit {
+                    Some(permit) => {
+                        got_on = Instant::now();
+                        if let Some(text) = self.window.send() {
+                            permit.send(text);
+                        }
                     }
-                    // The end of the body.
+                    // The answer says why nothing more is taken.
                     None => pieces = None,
                 },
-                Some(sent) = reserve(pieces.clone()), if staged.is_some() => match (sent, staged.take()) {
-                    (Some(permit), Some(text)) => drop(permit.send(text)),
-                    // The answer says why nothing more is taken.
-                    _ => pieces = None,
-                },
+                () = sleep_until(got_on + PATIENCE), if self.window.awaited().is_some() => {
+                    return Err(Fault::Transient(format!("no receipt came for {PATIENCE:?}"), None));
+                }
                 _ = ticks.tick() => self.show(),
             }
         }
     }
 
-    fn receipt(&mut self, line: &[u8], waiting: &mut VecDeque<Position>) -> Result<(), Fault> {
+    fn receipt(&mut self, line: &[u8]) -> Result<(), Fault> {
         let receipt: Receipt = serde_json::from_slice(line)
             .map_err(|error| Fault::Final(format!("what answers is no Highwater: {error}")))?;
         let retry_after = receipt.retry_after.map(Duration::from_secs);
         let detail = || receipt.detail.clone().unwrap_or_else(|| format!("status {}", receipt.status));
-        let Some(Position { file, line, digest }) =
-            waiting.front().copied().filter(|_| receipt.line.is_some())
+        let Some(Position { file, line, digest, .. }) =
+            self.window.awaited().filter(|_| receipt.line.is_some())
         else {
-            return Err(Fault::Transient(detail(), retry_after));
+            let is_idle = self.window.is_empty();
+            return if is_idle { Ok(()) } else { Err(Fault::Transient(detail(), retry_after)) };
         };
         let done = &mut self.done[file];
         match receipt.status {
@@ -215,8 +225,8 @@ impl Import {
                 self.progress.say(&format!("{path}:{line}: {status}: {}", detail()));
             }
         }
-        waiting.pop_front();
         (done.lines, done.digest) = (line, digest);
+        self.window.settle();
         Ok(())
     }
 
@@ -257,7 +267,14 @@ impl Import {
     }
 }
 
-/// A permit to send a piece; `None` where nothing is to be sent, and no permit where nothing is taken.
-async fn reserve(pieces: Option<mpsc::Sender<Bytes>>) -> Option<Option<mpsc::OwnedPermit<Bytes>>> {
-    Some(pieces?.reserve_owned().await.ok())
+/// A permit to send a piece; `None` where nothing is taken.
+async fn reserve(pieces: Option<mpsc::Sender<Bytes>>) -> Option<mpsc::OwnedPermit<Bytes>> {
+    pieces?.reserve_owned().await.ok()
+}
+
+/// When to show how far it is.
+fn ticks() -> Interval {
+    let mut ticks = interval(Duration::from_millis(100));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

@@ -1,8 +1,10 @@
 //! The lines of files: plain, in gzip or in zstd, by their content.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, BufRead, BufReader, Read},
+    mem,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -30,7 +32,7 @@ const LONGEST: u64 = 64 << 20;
 pub(super) struct Part {
     pub(super) text: Bytes,
     /// Where each of them is.
-    pub(super) positions: Vec<Position>,
+    pub(super) positions: VecDeque<Position>,
 }
 
 /// Where a line is.
@@ -42,6 +44,8 @@ pub(super) struct Position {
     pub(super) line: u64,
     /// The digest of the lines up to this position.
     pub(super) digest: Digest,
+    /// How much of the part's text it is.
+    pub(super) bytes: usize,
 }
 
 /// An id of a file's first lines, chained over each line.
@@ -85,18 +89,23 @@ fn read_file(
     bytes_read: &BytesRead,
     parts: &mpsc::Sender<io::Result<Part>>,
 ) -> io::Result<()> {
+    let mut gathered = Gathered::new(parts);
+    let read = read_lines(file, path, done, bytes_read, &mut gathered);
+    // Of what cannot be read to its end, what comes before is sent.
+    gathered.send();
+    read
+}
+
+fn read_lines(
+    file: usize,
+    path: &Path,
+    done: Settled,
+    bytes_read: &BytesRead,
+    gathered: &mut Gathered<'_>,
+) -> io::Result<()> {
     let name = name_of(path);
     let mut lines = open(path, bytes_read)?;
     let (mut line, mut number, mut digest) = (Vec::new(), 0, Digest::nil());
-    let mut part = Part { text: Bytes::new(), positions: Vec::new() };
-    let mut text = Vec::with_capacity(PART + PART / 4);
-    let mut send = |text: &mut Vec<u8>, positions: &mut Vec<Position>| {
-        part.text = std::mem::replace(text, Vec::with_capacity(PART + PART / 4)).into();
-        part.positions = std::mem::take(positions);
-        let part = std::mem::replace(&mut part, Part { text: Bytes::new(), positions: Vec::new() });
-        parts.blocking_send(Ok(part)).is_ok()
-    };
-    let mut positions = Vec::new();
     loop {
         line.clear();
         if lines.by_ref().take(LONGEST).read_until(b'\n', &mut line)? == 0 {
@@ -114,19 +123,40 @@ fn read_file(
         if number <= done.lines || line.is_empty() {
             continue;
         }
-        push_with_id(&mut text, line, &name, number);
-        positions.push(Position { file, line: number, digest });
-        if text.len() >= PART && !send(&mut text, &mut positions) {
+        let before = gathered.text.len();
+        push_with_id(&mut gathered.text, line, &name, number);
+        let bytes = gathered.text.len() - before;
+        gathered.positions.push_back(Position { file, line: number, digest, bytes });
+        if gathered.text.len() >= PART && !gathered.send() {
             return Ok(());
         }
     }
     if number < done.lines {
         return Err(is_another(path, done.lines));
     }
-    if !positions.is_empty() {
-        send(&mut text, &mut positions);
-    }
     Ok(())
+}
+
+/// Lines that are read, and not sent on.
+struct Gathered<'a> {
+    parts: &'a mpsc::Sender<io::Result<Part>>,
+    text: Vec<u8>,
+    positions: VecDeque<Position>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(parts: &'a mpsc::Sender<io::Result<Part>>) -> Self {
+        Self { parts, text: Vec::with_capacity(PART + PART / 4), positions: VecDeque::new() }
+    }
+
+    /// Sends them on; false where nobody takes them any more.
+    fn send(&mut self) -> bool {
+        if self.positions.is_empty() {
+            return true;
+        }
+        let text = mem::replace(&mut self.text, Vec::with_capacity(PART + PART / 4)).into();
+        self.parts.blocking_send(Ok(Part { text, positions: mem::take(&mut self.positions) })).is_ok()
+    }
 }
 
 /// The file does not begin with the lines that are settled.

@@ -3,8 +3,10 @@
 mod export;
 mod import;
 mod input;
+mod packing;
 mod progress;
 mod settled;
+mod window;
 
 use std::{
     fs, io,
@@ -40,7 +42,7 @@ pub struct ImportTask {
 /// The task of `export`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportTask {
-    /// The file; `None` is standard output. One that ends with `.gz` is packed.
+    /// The file; `None` is standard output. One that ends with `.gz` or `.zst` is packed.
     pub output: Option<PathBuf>,
     /// Whether to go on where the last export to this file was.
     pub resume: bool,
@@ -94,7 +96,8 @@ impl Service {
             value.set_sensitive(true);
             headers.push((header::AUTHORIZATION, value));
         }
-        let answer = client::stream(method, &url, &headers, body, self.trust.as_ref(), PATIENCE).await?;
+        let answer = client::stream(method, &url, &headers, body, self.trust.as_ref(), PATIENCE).await;
+        let answer = answer.map_err(|error| Fault::Transient(format!("{url}: {error}"), None))?;
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -102,9 +105,12 @@ impl Service {
         let problem = detail(answer).await;
         let text = format!("{url} answers {status}: {problem}");
         match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Err(Fault::Transient(text, retry_after))
-            }
+            // Those of a proxy whose service is away, too.
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Err(Fault::Transient(text, retry_after)),
             _ => Err(Fault::Final(text)),
         }
     }
@@ -143,6 +149,13 @@ async fn detail(mut answer: Streamed) -> String {
     }
     serde_json::from_slice(&body)
         .map_or_else(|_| "no problem that can be read".to_owned(), |it: Problem| it.detail)
+}
+
+/// The next piece of an answer, which comes in time.
+async fn next_piece(answer: &mut Streamed) -> io::Result<Option<Bytes>> {
+    tokio::time::timeout(PATIENCE, answer.chunk())
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Why an attempt ended.

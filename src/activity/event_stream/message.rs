@@ -3,13 +3,13 @@
 //! The id of each is a cursor, so that a client goes on from there with `Last-Event-ID`. A message without data sets the id
 //! of the next connection too, and no client hears of it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
     activity::cursor,
-    store::{ActivityEvent, Positions},
+    store::{ActivityEvent, Positions, Span},
 };
 
 /// How long a client waits before it connects again, in milliseconds.
@@ -20,7 +20,7 @@ const RETRY: u32 = 2_000;
 pub(in crate::activity) enum End {
     /// The events were too fast for the reader.
     Slow,
-    /// The partitions of the instance are others.
+    /// The partitions of the instance are others, or what it holds of one.
     Moved,
     /// The stream has lasted for as long as one may.
     Renewed,
@@ -33,7 +33,7 @@ impl End {
     pub(in crate::activity) fn message(self) -> String {
         let (reason, detail) = match self {
             Self::Slow => ("slow", "the events came faster than they were read"),
-            Self::Moved => ("moved", "the partitions of this instance have changed"),
+            Self::Moved => ("moved", "what this instance holds has changed"),
             Self::Renewed => ("renewed", "a stream lasts 15 minutes, or as long as its credential"),
             Self::Stopping => ("stopping", "this instance stops"),
         };
@@ -59,6 +59,34 @@ pub(super) fn push(text: &mut BytesMut, after: &Positions, event: &ActivityEvent
     // One line: JSON has no line ends but escaped ones.
     text.put_slice(event.json());
     text.put_slice(b"\n\n");
+}
+
+/// Positions of partitions, in each from the first to before the last, whose events have left the store.
+pub(in crate::activity) struct Gap(pub(in crate::activity) Span);
+
+impl Gap {
+    /// The events after that cursor that a store has lost which is complete from there on. Of a partition that the cursor does
+    /// not name, none was asked for.
+    pub(super) fn after(cursor: &Positions, complete_from: &Positions) -> Option<Self> {
+        let range = |(partition, end): (&i32, &i64)| {
+            let begin = cursor.0.get(partition).filter(|begin| *begin < end)?;
+            Some((*partition, *begin..*end))
+        };
+        let span = Span(complete_from.0.iter().filter_map(range).collect());
+        (!span.is_empty()).then_some(Self(span))
+    }
+
+    /// The message, with the cursor after it: an event of the type `gap`, which `onmessage` does not hear. A client that has it
+    /// is not told again.
+    pub(in crate::activity) fn message(&self, after: &Positions) -> String {
+        let range = |(partition, range): (&i32, &Range<i64>)| {
+            format!("{{\"partition\":{partition},\"from\":{},\"to\":{}}}", range.start, range.end)
+        };
+        let missing: Vec<_> = self.0.0.iter().map(range).collect();
+        let (id, missing) = (id_line(after), missing.join(","));
+        let detail = "the events at these positions are not held any more";
+        format!("event: gap\n{id}data: {{\"missing\":[{missing}],\"detail\":\"{detail}\"}}\n\n")
+    }
 }
 
 /// Of no partition at all there is no cursor.

@@ -41,7 +41,7 @@ use super::{
     selection::Selection,
 };
 use crate::store::{Positions, StoreError};
-pub(super) use message::End;
+pub(super) use message::{End, Gap};
 use reader::{HEARTBEAT, Reader};
 use tail::Tail;
 

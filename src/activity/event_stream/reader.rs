@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use highwater_web::shutdown::Stage;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Slot,
-    message::{self, End},
+    message::{self, End, Gap},
     tail::{Batch, Next, PAGE, PIECE, Place, Seat, Tail, ends},
 };
 use crate::{
@@ -182,6 +182,10 @@ impl Reader {
         }
         let mut text = BytesMut::new();
         let cursor = Arc::make_mut(&mut self.cursor);
+        if let Some(gap) = Gap::after(cursor, &page.complete_from) {
+            go_on(cursor, &ends(&gap.0));
+            text.put_slice(gap.message(cursor).as_bytes());
+        }
         let mut events = page.events.iter();
         while text.len() < PIECE
             && let Some(event) = events.next()

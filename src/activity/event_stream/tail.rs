@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::message;
+use super::message::{self, Gap};
 use crate::{
     activity::{Api, Coverage},
     store::{Criteria, Direction, EventPage, EventQuery, Positions, Span, StoreError, StoredEvent},
@@ -220,9 +220,10 @@ impl Tail {
         }
         let mut rest = Some(self.new_in(end, api.store.is_shared()));
         while let Some(span) = rest.take().filter(|span| !span.is_empty()) {
-            let EventPage { events, rest: after } =
+            let EventPage { events, rest: after, complete_from } =
                 api.store.read(&EventQuery::default(), span.clone(), PAGE).await?;
-            if self.has_lost(api) {
+            // Where events have left before they were read, each reader is told when it begins again.
+            if self.has_lost(api) || Gap::after(&self.end(), &complete_from).is_some() {
                 return Ok(false);
             }
             self.publish(

@@ -24,14 +24,14 @@ use super::{
     },
     console::CONSOLE,
     coverage::{Coverage, PARTITIONS},
-    event_stream::{self, End},
+    event_stream::{self, End, Gap},
     formats::cloud_event,
     paths::PATHS,
     rejections::{KEPT, RecentRejections},
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
     store_status::StoreHealth,
 };
-use crate::store::StoreError;
+use crate::store::{Positions, Span, StoreError};
 pub(super) use schemas::event;
 use schemas::{ID, cloud_events, example, example_of_cloud_event};
 
@@ -103,13 +103,17 @@ fn list(document: &mut Document) {
 
 fn follow(document: &mut Document) {
     let text = || json!({ "type": "string" });
-    let shown = format!("retry: 2000\nid: 0-5_1-3\n\nid: 0-6_1-3\ndata: {}\n\n", example("payload"))
+    let after_gap = Positions([(0, 5), (1, 3)].into());
+    let shown = "retry: 2000\nid: 0-2_1-3\n\n".to_owned()
+        + &Gap(Span([(0, 2..5)].into())).message(&after_gap)
+        + &format!("id: 0-6_1-3\ndata: {}\n\n", example("payload"))
         + &End::Moved.message();
     let operation = Operation::new("get", "streamEvents", "Events as they are stored")
         .describe(
             "Server-sent events, for EventSource: each event is a message whose data is the event and whose id is a cursor. A \
              client that connects again with `Last-Event-ID`, as EventSource does, goes on after what it had, on any instance. \
-             Every 15 seconds at least there is a comment. The last message, of the type `end`, says why the stream ends.",
+             Every 15 seconds at least there is a comment. A message of the type `gap` tells at which positions events are missing \
+             that have left the store since. The last message, of the type `end`, says why the stream ends.",
         )
         .header("last-event-id", "The id of the last message that the client had.", text())
         .query("cursor", "Begins there, as an id or a listing's Link says; without it, with what comes now.", text());

@@ -10,7 +10,7 @@ use super::{
     scan::{Candidate, Scan},
     store_log::StoreLog,
 };
-use crate::store::{Criteria, Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span};
+use crate::store::{Criteria, Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
 
 /// The most comparisons for one page. It bounds the time for which the logs are locked when few events match, to some 100
 /// µs.
@@ -39,7 +39,13 @@ pub(super) fn page(
         |scan: &Scan<'_>, number| Some((rank(scan.candidate()?.slot().sequence, query.direction), number));
     let mut heads = BinaryHeap::with_capacity(scans.len());
     heads.extend(scans.iter().enumerate().filter_map(|(number, scan)| head(scan, number)));
-    let mut page = EventPage { events: Vec::with_capacity(limit.min(256)), rest: None };
+    let complete_from = logs.iter().filter(|(partition, _)| within.0.contains_key(partition));
+    let complete_from = complete_from.filter_map(|(partition, log)| Some((*partition, log.complete_from()?)));
+    let mut page = EventPage {
+        events: Vec::with_capacity(limit.min(256)),
+        rest: None,
+        complete_from: Positions(complete_from.collect()),
+    };
     let mut budget = MAX_COMPARISONS;
     let mut bytes = 0;
     while let Some((_, number)) = heads.pop() {

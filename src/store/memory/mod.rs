@@ -323,6 +323,12 @@ impl EventStore for MemoryStore {
         self.logs.look(partition, StoreLog::held_from).flatten()
     }
 
+    fn restores_from(&self, partition: i32, offset: i64) {
+        if self.logs.look(partition, |_| ()).is_none() {
+            self.logs.append(partition, 0, |log, _| *log = StoreLog::beginning_at(offset));
+        }
+    }
+
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
         let bounds = self.partition_bounds();
         Ok(self.logs.look(partition, |log| log.is_full(bounds)).unwrap_or(false))

@@ -38,6 +38,8 @@ pub(super) struct StoreLog {
     bytes: u64,
     /// Whether an event has left for a newer one.
     overflowed: bool,
+    /// The position from which on no event has left; `None` where none has left at all.
+    complete_from: Option<i64>,
     /// The number of the first event. Numbers wrap; 32 bits count more events than memory holds.
     first: u32,
     numbering: Numbering,
@@ -84,6 +86,12 @@ impl Numbering {
 const BESIDE_JSON: u64 = 224;
 
 impl StoreLog {
+    /// A log that has no event of before that offset, though there may have been some.
+    pub(super) fn beginning_at(offset: i64) -> Self {
+        let numbering = Numbering { next: offset, ..Numbering::default() };
+        Self { complete_from: Some(offset).filter(|offset| *offset > 0), numbering, ..Self::default() }
+    }
+
     /// The number of known ids.
     pub(super) fn len(&self) -> usize {
         self.all.len()
@@ -113,12 +121,24 @@ impl StoreLog {
     /// are forgotten, so that the log can be restored from the oldest of these.
     pub(super) fn evict_oldest(&mut self) -> Option<Uuid> {
         self.overflowed = true;
+        self.leave_behind(0);
         let id = self.pop_oldest()?;
         let oldest = self.slot(0).map_or(i64::MAX, |slot| slot.position);
         while self.erasures.first_key_value().is_some_and(|(position, _)| *position < oldest) {
             self.erasures.pop_first();
         }
         Some(id)
+    }
+
+    /// The position from which on no event has left, but those of erased users; `None` where none has left at all.
+    pub(super) fn complete_from(&self) -> Option<i64> {
+        self.complete_from
+    }
+
+    /// The event at this index, and all before it, leave.
+    fn leave_behind(&mut self, index: usize) {
+        let after = self.slot(index).map(|slot| slot.position + 1);
+        self.complete_from = self.complete_from.max(after);
     }
 
     /// Notes the erasure whose marker has this offset, of a user given as a JSON string.
@@ -174,6 +194,9 @@ impl StoreLog {
             let number = self.first.wrapping_add(index as u32);
             self.by_user.pop(self.hash_of(event.user_id_json()), number);
             ids.push(event.id());
+        }
+        if let Some(last) = self.expired.checked_sub(1) {
+            self.leave_behind(last);
         }
         ids
     }

@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{failure::Failure, pool::PooledConnection, row};
 use crate::store::{
-    Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span, StoredEvent,
+    Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span, StoredEvent,
     event::{type_key, user_key},
 };
 
@@ -136,7 +136,8 @@ fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
         }
     }
     let rest = Span(parts.iter().map(|part| (part.partition, part.rest())).collect());
-    EventPage { events, rest: (!rest.is_empty()).then_some(rest) }
+    let rest = (!rest.is_empty()).then_some(rest);
+    EventPage { events, rest, complete_from: Positions::default() }
 }
 
 /// Narrows each part to the blocks that may have events of the requested time.

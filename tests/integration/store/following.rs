@@ -42,12 +42,13 @@ struct Client {
     connections: usize,
     last: Option<String>,
     events: Vec<Value>,
+    gaps: Vec<Value>,
 }
 
 impl Client {
     fn of(apps: &[TestApp], first: usize) -> Self {
         let addresses = apps.iter().map(|app| format!("http://127.0.0.1:{}", app.port())).collect();
-        Self { addresses, connections: first, last: None, events: Vec::new() }
+        Self { addresses, connections: first, last: None, events: Vec::new(), gaps: Vec::new() }
     }
 
     /// Reads so many events on one connection, then cuts it; less where the stream ends. Tells when it has begun.
@@ -78,6 +79,9 @@ impl Client {
                         Some(("id", id)) => self.last = Some(id.to_owned()),
                         Some(("data", data)) if message.starts_with("event: end") => {
                             return Some(data.to_owned());
+                        }
+                        Some(("data", data)) if message.starts_with("event: gap") => {
+                            self.gaps.push(serde_json::from_str(data).unwrap());
                         }
                         Some(("data", data)) => {
                             self.events.push(serde_json::from_str(data).unwrap());
@@ -205,4 +209,45 @@ async fn a_stop_ends_streams_at_once_and_their_clients_go_on_elsewhere(stores: &
     for app in apps {
         app.stop().await;
     }
+}
+
+/// In memory alone: PostgreSQL holds them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_another_instance_gets_all_that_is_held_and_is_told_of_the_rest() {
+    const HELD: usize = 10;
+    let cluster = TestCluster::start().await;
+    // Divided among three partitions.
+    let settings = [("STORE_MAX_EVENTS", "30")];
+    let apps = [ready(&cluster, &settings).await];
+    let post = async |app: &TestApp, numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let body = json!({"userId": "ann", "eventType": "LOGIN", "payload": {"number": number}});
+            let id = app.generate_from(&body).await.id;
+            app.until_processed(&id).await;
+        }
+    };
+    let mut client = Client::of(&apps, 0);
+    let [app] = apps;
+    let (begun, has_begun) = oneshot::channel();
+    let reading = tokio::spawn(async move {
+        client.read("", 3, &mut Some(begun)).await;
+        client
+    });
+    has_begun.await.unwrap();
+    post(&app, 0..3).await;
+    let mut client = timeout(PATIENCE, reading).await.unwrap().unwrap();
+    post(&app, 3..20).await;
+    app.stop().await;
+
+    let apps = [ready(&cluster, &settings).await];
+    client.addresses = Client::of(&apps, 0).addresses;
+    timeout(PATIENCE, client.read("", HELD, &mut None)).await.unwrap();
+    let numbers: Vec<_> =
+        client.events.iter().map(|event| event["payload"]["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..3).chain(10..20).collect::<Vec<_>>());
+    let [gap] = &client.gaps[..] else { panic!("{:?}", client.gaps) };
+    let [missing] = &gap["missing"].as_array().unwrap()[..] else { panic!("{gap}") };
+    assert_eq!((&missing["from"], &missing["to"]), (&json!(3), &json!(10)), "{gap}");
+    let [app] = apps;
+    app.stop().await;
 }

@@ -22,6 +22,7 @@ mod routing;
 mod schemas;
 mod segment;
 pub(crate) mod service;
+mod stream_gaps;
 mod streams;
 mod streams_in_trouble;
 mod validation;

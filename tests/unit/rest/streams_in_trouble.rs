@@ -35,7 +35,7 @@ fn large(number: u128, bytes: usize) -> ActivityEvent {
 }
 
 /// Reads until the end's message, and says what it is. Each event before it must have an id that begins so.
-async fn end(reading: &mut Reading, id: &str) -> String {
+pub(super) async fn end(reading: &mut Reading, id: &str) -> String {
     loop {
         let message = reading.next().await.unwrap();
         if message.starts_with("event: end") {

@@ -1,7 +1,8 @@
 //! `highwater export`.
 
-use std::fs;
+use std::{fs, io::Read as _, path::Path};
 
+use flate2::read::MultiGzDecoder;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -55,23 +56,37 @@ async fn an_export_has_the_events_that_a_listing_with_its_filters_has() {
     let ended = run(highwater(&app, &["export", "--from", "yesterday"])).await;
     assert_eq!(ended.code, Some(2), "{}", ended.said);
 
-    // An export, in gzip too, is imported elsewhere unchanged.
+    // An export is imported elsewhere unchanged.
     let directory = Directory::new();
-    let packed = directory.0.join("all.gz");
-    let ended = run(highwater(&app, &["export", "--output", packed.to_str().unwrap()])).await;
-    assert_eq!((ended.code, ended.output.as_str()), (Some(0), ""), "{}", ended.said);
-    let elsewhere = TestCluster::start().await;
-    let other = TestApp::ready(&elsewhere).await;
-    assert_eq!(import(&other, &[&packed], &[]).await.code, Some(0));
-    until_count(&other, "/api/events", 60).await;
     let sorted = |text: String| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
-    assert_eq!(sorted(listed(&other, "").await), sorted(listed(&app, "").await));
-    other.stop().await;
+    for name in ["all.gz", "all.zst"] {
+        let packed = directory.0.join(name);
+        let ended = run(highwater(&app, &["export", "--output", packed.to_str().unwrap()])).await;
+        assert_eq!((ended.code, ended.output.as_str()), (Some(0), ""), "{}", ended.said);
+        let elsewhere = TestCluster::start().await;
+        let other = TestApp::ready(&elsewhere).await;
+        assert_eq!(import(&other, &[&packed], &[]).await.code, Some(0));
+        until_count(&other, "/api/events", 60).await;
+        assert_eq!(sorted(listed(&other, "").await), sorted(listed(&app, "").await));
+        other.stop().await;
+    }
     app.stop().await;
+}
+
+/// The file's content, as others unpack it.
+fn unpacked(path: &Path) -> String {
+    let packed = fs::read(path).unwrap();
+    let mut text = String::new();
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => MultiGzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap(),
+        Some("zst") => zstd::Decoder::new(&packed[..]).unwrap().read_to_string(&mut text).unwrap(),
+        _ => return String::from_utf8(packed).unwrap(),
+    };
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,25 +98,33 @@ async fn an_export_that_was_broken_off_goes_on_after_its_last_whole_page() {
     with_events(&app, 10_050).await;
     let all = listed(&app, "").await;
     assert_eq!(all.lines().count(), 10_050);
-
-    // A first page is written and noted, and the second one in part.
-    let directory = Directory::new();
     let first =
         app.ask(Method::GET, "/events/processed?limit=10000", None, Some("application/x-ndjson")).await;
     let link = first.headers()["link"].to_str().unwrap().to_owned();
     let next = link.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned();
-    let page = first.text().await.unwrap();
-    let file = directory.file("events", format!("{page}{{\"eventId\":\"0190"));
-    let noted = format!("{} 10000 /events/processed?limit=10000 {next}\n", page.len());
-    let note = directory.file("events.next", noted);
-    let arguments = ["export", "--resume", "--output", file.to_str().unwrap()];
-    let ended = run(highwater(&app, &arguments)).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.said);
-    assert!(ended.said.contains("50 events, after 10000 from before"), "{}", ended.said);
-    assert!(fs::read_to_string(&file).unwrap() == all, "each event is there once, in order");
-    assert!(!note.exists(), "nothing is left to go on with");
+    first.bytes().await.unwrap();
+
+    let directory = Directory::new();
+    for name in ["events", "events.gz", "events.zst"] {
+        // A first page is written and noted, and the second one in part.
+        let file = directory.0.join(name);
+        let arguments = ["export", "--resume", "--output", file.to_str().unwrap()];
+        let ended = run(highwater(&app, &[&arguments[..], &["--limit", "10000"]].concat())).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        let page = fs::read(&file).unwrap();
+        directory.file(name, [&page[..], b"{\"eventId\":\"0190"].concat());
+        let noted = format!("{} 10000 whole /events/processed?limit=10000 {next}\n", page.len());
+        let note = directory.file(&format!("{name}.next"), noted);
+        let ended = run(highwater(&app, &arguments)).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        assert!(ended.said.contains("50 events, after 10000 from before"), "{}", ended.said);
+        assert!(unpacked(&file) == all, "{name}: each event is there once, in order");
+        assert!(!note.exists(), "nothing is left to go on with");
+    }
 
     // Of a page that a limit cuts the rest is not left out later.
+    let (file, note) = (directory.0.join("events"), directory.0.join("events.next"));
+    let arguments = ["export", "--resume", "--output", file.to_str().unwrap()];
     let ended = run(highwater(&app, &[&arguments[..], &["--limit", "7"]].concat())).await;
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 7);
@@ -114,6 +137,21 @@ async fn an_export_that_was_broken_off_goes_on_after_its_last_whole_page() {
     let ended = run(highwater(&app, &["export", "--resume"])).await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.said.contains("--resume needs --output"), "{}", ended.said);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_nothing_is_a_packed_file_of_nothing() {
+    let cluster = TestCluster::start().await;
+    let app = TestApp::ready(&cluster).await;
+    let directory = Directory::new();
+    for name in ["none.gz", "none.zst"] {
+        let file = directory.0.join(name);
+        let ended = run(highwater(&app, &["export", "--output", file.to_str().unwrap()])).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        assert!(fs::metadata(&file).unwrap().len() > 0);
+        assert_eq!(unpacked(&file), "", "{name}");
+    }
     app.stop().await;
 }
 
@@ -149,7 +187,10 @@ async fn an_export_goes_on_with_the_output_the_filters_and_the_limit_that_it_had
 
     let directory = Directory::new();
     let file = directory.file("events", &page);
-    let noted = format!("{} 2 /events/processed?limit=10000&userId=user%201 {next}\n", page.len());
+    let noted_of = |coverage| {
+        format!("{} 2 {coverage} /events/processed?limit=10000&userId=user%201 {next}\n", page.len())
+    };
+    let noted = noted_of("whole");
     let note = directory.file("events.next", &noted);
     let arguments = ["export", "--resume", "--output", file.to_str().unwrap()];
     let resumed = async |more: &[&str]| run(highwater(&app, &[&arguments[..], more].concat())).await;
@@ -172,12 +213,19 @@ async fn an_export_goes_on_with_the_output_the_filters_and_the_limit_that_it_had
     refused(&["--user-id", "user 1"], "has 0 bytes").await;
     assert!(!file.exists());
 
-    // The limit counts the events that were there before.
-    for (limit, count) in [("2", 2), ("3", 3), ("9", 4)] {
+    // The limit counts the events that were there before. Of a part it is still told that it is one.
+    for (limit, count, coverage, code) in [
+        ("2", 2, "whole", 0),
+        ("3", 3, "whole", 0),
+        ("9", 4, "whole", 0),
+        ("2", 2, "part", 3),
+        ("9", 4, "part", 3),
+    ] {
         directory.file("events", &page);
-        directory.file("events.next", &noted);
+        directory.file("events.next", noted_of(coverage));
         let ended = resumed(&["--user-id", "user 1", "--limit", limit]).await;
-        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        assert_eq!(ended.code, Some(code), "{}", ended.said);
+        assert_eq!(ended.said.contains("ask the others, too"), code == 3, "{}", ended.said);
         let expected: String = all.split_inclusive('\n').take(count).collect();
         assert_eq!(fs::read_to_string(&file).unwrap(), expected);
         assert!(!note.exists());

@@ -1,13 +1,8 @@
 //! `highwater import`.
 
-use std::{
-    fs::{self, File},
-    io::Write as _,
-    path::Path,
-    process::Stdio,
-};
+use std::{fs, io::Write as _, path::Path};
 
-use super::{Directory, ended_with, highwater, ids, import, lines, run, until_count};
+use super::{Directory, highwater, ids, import, lines, run, run_with_input, until_count};
 use crate::support::{TestApp, TestCluster};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,8 +97,12 @@ async fn what_is_refused_is_told_by_file_and_line_and_the_exit_code_tells_some_f
     assert_eq!(ended.output, "");
     until_count(&app, "/api/events/user/a", 3).await;
 
-    let ended = import(&app, &[&file], &["--url", "nonsense"]).await;
-    assert_eq!(ended.code, Some(2), "{}", ended.said);
+    for url in ["nonsense", "http://ada:hunter2@127.0.0.1", "https:ada:hunter2"] {
+        let ended = import(&app, &[&file], &["--url", url]).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.said);
+        let is_shown = ["nonsense", "ada", "hunter2"].iter().any(|part| ended.said.contains(part));
+        assert!(ended.said.contains("'…' for '--url <URL>': must be a URL") && !is_shown, "{}", ended.said);
+    }
     let elsewhere = format!("http://127.0.0.1:{}/elsewhere/", app.port());
     let ended = import(&app, &[&file], &["--url", &elsewhere]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.said);
@@ -115,15 +114,8 @@ async fn what_is_refused_is_told_by_file_and_line_and_the_exit_code_tells_some_f
 async fn standard_input_is_imported_too() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
-    let mut command = highwater(&app, &["import", "-"]);
-    let ended = tokio::task::spawn_blocking(move || {
-        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let packed = zstd::encode_all(lines("piped", 0..2_000).as_bytes(), 1).unwrap();
-        child.stdin.take().unwrap().write_all(&packed).unwrap();
-        ended_with(child.wait_with_output().unwrap())
-    })
-    .await
-    .unwrap();
+    let packed = zstd::encode_all(lines("piped", 0..2_000).as_bytes(), 1).unwrap();
+    let ended = run_with_input(highwater(&app, &["import", "-"]), packed).await;
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     assert!(ended.said.contains("2000 events stored, 0 refused"), "{}", ended.said);
     until_count(&app, "/api/events/user/piped", 2_000).await;
@@ -150,21 +142,22 @@ async fn an_import_goes_at_the_pace_that_the_limits_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_gives_up_tells_its_sums_before_the_error() {
+async fn of_a_file_that_breaks_off_the_lines_before_are_stored_and_the_sums_are_told_before_the_error() {
     let cluster = TestCluster::start().await;
-    let app = TestApp::start_with(&cluster, &[("LIMIT_USER", "events=200")]).await;
-    app.until_ready().await;
+    let app = TestApp::ready(&cluster).await;
     let directory = Directory::new();
-    let file = directory.file("events", lines("a", 0..2_000));
-    let mut command = highwater(&app, &["import", "-"]);
-    command.stdin(File::open(file).unwrap());
-    let ended = run(command).await;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(lines("a", 0..2_000).as_bytes()).unwrap();
+    let packed = gzip.finish().unwrap();
+    let file = directory.file("events", &packed[..packed.len() / 2]);
+    let ended = import(&app, &[&file], &[]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.said);
     let said: Vec<_> = ended.said.lines().rev().take(2).collect();
     let [error, sums] = said[..] else { panic!("{}", ended.said) };
-    assert!(error.contains("standard input cannot be read again"), "{}", ended.said);
-    let stored: u64 = sums.split_once(" events stored, 0 refused in ").unwrap().0.parse().unwrap();
+    assert!(error.starts_with(&format!("{}: ", file.display())), "{}", ended.said);
+    let stored: usize = sums.split_once(" events stored, 0 refused in ").unwrap().0.parse().unwrap();
     assert!((1..2_000).contains(&stored), "{}", ended.said);
+    until_count(&app, "/api/events/user/a", stored).await;
     app.stop().await;
 }
 

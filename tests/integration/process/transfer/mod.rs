@@ -2,6 +2,7 @@
 
 mod export;
 mod import;
+mod pipe;
 mod progress;
 mod resume;
 
@@ -73,6 +74,17 @@ struct Ended {
 async fn run(mut command: Command) -> Ended {
     let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     ended_with(ended)
+}
+
+/// Runs a command whose standard input is a pipe that has this.
+async fn run_with_input(mut command: Command, input: Vec<u8>) -> Ended {
+    let running = move || {
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One that gives up does not read all.
+        let _ = child.stdin.take().unwrap().write_all(&input);
+        child.wait_with_output().unwrap()
+    };
+    ended_with(tokio::task::spawn_blocking(running).await.unwrap())
 }
 
 fn ended_with(Output { status, stdout, stderr }: Output) -> Ended {
