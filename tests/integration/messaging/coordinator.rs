@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::kip848::cluster;
 use crate::support::{
-    TestCluster,
+    TestCluster, eventually,
     requests::{GROUP, text},
 };
 
@@ -46,7 +46,13 @@ struct Member<'a> {
 
 impl<'a> Member<'a> {
     async fn new(cluster: &'a TestCluster, instance: Option<&str>) -> Self {
-        let connection = cluster.coordinator(&cluster.group, GROUP).await;
+        let connection = eventually("the coordinator has loaded the group", async || {
+            let mut coordinator = cluster.coordinator(&cluster.group, GROUP).await;
+            let error = described(&mut coordinator, cluster).await.error_code;
+            let is_not_ready = ResponseError::try_from_code(error).is_some_and(|error| error.is_retriable());
+            (!is_not_ready).then_some(coordinator)
+        })
+        .await;
         let (topic, id) = (cluster.topic_id().await, Uuid::new_v4().to_string());
         Self { cluster, connection, topic, id, instance: instance.map(str::to_owned), epoch: 0 }
     }
@@ -143,9 +149,13 @@ impl<'a> Member<'a> {
     }
 
     async fn described(&mut self) -> DescribedGroup {
-        let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![self.cluster.group_id()]);
-        self.connection.call(&request, 1..=1).await.unwrap().groups.remove(0)
+        described(&mut self.connection, self.cluster).await
     }
+}
+
+async fn described(coordinator: &mut Connection, cluster: &TestCluster) -> DescribedGroup {
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![cluster.group_id()]);
+    coordinator.call(&request, 1..=1).await.unwrap().groups.remove(0)
 }
 
 /// A cluster with the topic, of so many partitions, and a member that has them all.
@@ -315,12 +325,12 @@ async fn range_assigns_where_members_ask_for_it() {
     cluster.create_topic(3, &[]).await;
     let mut members = [Member::new(&cluster, None).await, Member::new(&cluster, None).await];
     members.sort_by(|one, other| one.id.cmp(&other.id));
-    for member in &mut members {
-        let joining = member.joining().with_server_assignor(Some(text("range")));
-        member.send(joining).await.unwrap();
-    }
     let ranges = [Numbers::from([0, 1]), Numbers::from([2])];
     let mut owned = [Numbers::new(), Numbers::new()];
+    for (member, owned) in members.iter_mut().zip(&mut owned) {
+        let joining = member.joining().with_server_assignor(Some(text("range")));
+        *owned = member.send(joining).await.unwrap().1.unwrap();
+    }
     let sharing = async {
         while owned != ranges {
             for (member, owned) in members.iter_mut().zip(&mut owned) {
