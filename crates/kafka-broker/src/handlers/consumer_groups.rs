@@ -101,9 +101,9 @@ impl SaysHeartbeat for ConsumerGroupHeartbeatRequest {
     /// `throwIfConsumerGroupHeartbeatRequestIsInvalid`.
     fn heartbeat(&self, context: &Context<'_>) -> Result<Heartbeat, Refusal> {
         let owned: Option<Partitions> = self.topic_partitions.as_ref().map(|topics| {
-            let of_topic = topics.iter().flat_map(|topic| {
-                topic.partitions.iter().map(move |partition| (topic.topic_id, *partition))
-            });
+            let of_topic = topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic.topic_id, *partition)));
             of_topic.collect()
         });
         let subscription = self.subscribed_topic_names.as_ref();
