@@ -21,6 +21,7 @@ mod topics;
 pub mod transactions;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
@@ -61,6 +62,10 @@ pub struct Options {
     pub auto_create_topics: bool,
     /// The range of session timeouts (`group.min.session.timeout.ms` and `.max.`).
     pub session_timeouts: RangeInclusive<Duration>,
+    /// The session timeout of members of the consumer protocol (`group.consumer.session.timeout.ms`).
+    pub consumer_session_timeout: Duration,
+    /// Their heartbeat interval, which they are told (`group.consumer.heartbeat.interval.ms`).
+    pub consumer_heartbeat_interval: Duration,
     /// A connection that is idle for so long is closed (`connections.max.idle.ms`).
     pub idle_timeout: Duration,
     /// For each API the first version that it does not speak, as an older broker; 0 for the whole API.
@@ -76,10 +81,21 @@ impl Default for Options {
             default_partitions: 3,
             auto_create_topics: true,
             session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(10 * 60),
             lacks: Vec::new(),
         }
     }
+}
+
+/// A member that holds a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its member id.
+    pub member: String,
+    /// Its client id.
+    pub client_id: String,
 }
 
 /// A running broker. Its drop stops it and deletes all data.
@@ -183,10 +199,26 @@ impl Broker {
     /// while the group is stable.
     pub fn assignments(&self, group: &str) -> Option<(i32, Vec<(String, Bytes)>)> {
         self.shared.with(|state| {
-            let group = state.groups.get(group).filter(|group| group.phase() == groups::Phase::Stable)?;
+            let group = state.groups.get(group)?.classic();
+            let group = group.filter(|group| group.phase() == groups::Phase::Stable)?;
             let members =
                 group.members().iter().map(|(id, member)| (id.clone(), member.assignment().clone()));
             Some((group.generation(), members.collect()))
+        })
+    }
+
+    /// Who holds each partition of a topic, as the coordinator has it; `None` if the group is not of the consumer protocol
+    /// (KIP-848).
+    pub fn holders(&self, group: &str, topic: &str) -> Option<BTreeMap<i32, Holder>> {
+        self.shared.with(|state| {
+            let group = state.groups.get(group)?.consumer()?;
+            let id = state.topics.get(topic).map(|topic| topic.id);
+            let held = group.members().iter().flat_map(|(member_id, member)| {
+                let holder = Holder { member: member_id.clone(), client_id: member.client_id().to_owned() };
+                let of_topic = member.held().filter(|(topic, _)| Some(*topic) == id);
+                of_topic.map(move |(_, partition)| (partition, holder.clone()))
+            });
+            Some(held.collect())
         })
     }
 
@@ -194,13 +226,13 @@ impl Broker {
     pub fn members(&self, group: &str) -> Vec<String> {
         self.shared.with(|state| {
             let group = state.groups.get(group);
-            group.map(|group| group.members().keys().cloned().collect()).unwrap_or_default()
+            group.map(groups::Group::member_ids).unwrap_or_default()
         })
     }
 
     /// Why members have left a group, as they said (KIP-800).
     pub fn leave_reasons(&self, group: &str) -> Vec<String> {
-        let reasons = |state: &State| Some(state.groups.get(group)?.leave_reasons.clone());
+        let reasons = |state: &State| Some(state.groups.get(group)?.classic()?.leave_reasons.clone());
         self.shared.with(|state| reasons(state).unwrap_or_default())
     }
 

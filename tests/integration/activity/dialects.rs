@@ -40,9 +40,17 @@ const REDPANDA_2021: &[(ApiKey, i16)] = &[
     (ApiKey::DeleteRecords, 0),
 ];
 
+/// What none of them has of Kafka 4.0.
+const OF_KAFKA_4: &[(ApiKey, i16)] = &[
+    (ApiKey::ConsumerGroupHeartbeat, 0),
+    (ApiKey::ConsumerGroupDescribe, 0),
+    (ApiKey::OffsetCommit, 9),
+    (ApiKey::OffsetFetch, 9),
+];
+
 /// Posts and lists, stops, begins anew: on a broker that lacks that.
 async fn serves(lacks: &[(ApiKey, i16)]) -> serde_json::Value {
-    let options = Options { lacks: lacks.to_vec(), ..Options::default() };
+    let options = Options { lacks: [lacks, OF_KAFKA_4].concat(), ..Options::default() };
     let cluster = TestCluster::embedded_with(options).await;
     let mut posted = BTreeSet::new();
     let mut group = serde_json::Value::Null;

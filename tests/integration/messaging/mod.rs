@@ -2,6 +2,7 @@
 
 mod connecting;
 mod consuming;
+mod coordinator;
 mod finding;
 mod group;
 mod heartbeats;

@@ -334,7 +334,8 @@ async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_broker_has_no_newer_protocol_auto_is_the_classic_one_and_consumer_an_error() {
-    let cluster = TestCluster::embedded().await;
+    let lacks = vec![(ApiKey::ConsumerGroupHeartbeat, 0)];
+    let cluster = TestCluster::embedded_with(Options { lacks, ..Options::default() }).await;
     let (one, two) = (cluster.client(), cluster.client());
     let speaking = |client: &Client, protocol| client.consumer_config().with_protocol(protocol);
     let start = |client: &Client, protocol| -> Consumer {

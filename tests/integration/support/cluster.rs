@@ -34,7 +34,9 @@ impl TestCluster {
 
     /// An embedded broker, whatever TEST_KAFKA_BROKERS says: for tests that make it fail.
     pub(crate) async fn embedded() -> Self {
-        Self::embedded_with(Options::default()).await
+        // Members hear of a new assignment by their next heartbeat.
+        let consumer_heartbeat_interval = Duration::from_secs(1);
+        Self::embedded_with(Options { consumer_heartbeat_interval, ..Options::default() }).await
     }
 
     /// As [`TestCluster::embedded`], with a broker that behaves so.
@@ -149,8 +151,8 @@ impl Client {
     }
 }
 
-/// The group protocol of tests to which it does not matter: TEST_GROUP_PROTOCOL, or the classic one. The embedded
-/// broker has no other.
+/// The group protocol of tests to which it does not matter: TEST_GROUP_PROTOCOL, or the classic one. On the embedded broker
+/// it is that one, as tests there disturb its requests.
 fn protocol() -> GroupProtocol {
     match switch("TEST_GROUP_PROTOCOL").as_deref() {
         Some("consumer") => GroupProtocol::Consumer,

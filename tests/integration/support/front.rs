@@ -48,7 +48,8 @@ impl TestCluster {
     ) -> (Self, Heartbeats) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let front = listener.local_addr().unwrap();
-        let options = Options { advertised_port: Some(front.port()), ..Options::default() };
+        let lacks = vec![(ApiKey::ConsumerGroupHeartbeat, 0)];
+        let options = Options { advertised_port: Some(front.port()), lacks, ..Options::default() };
         let broker = Broker::start(options).await.unwrap();
         let (behind, heard) = (broker.bootstrap(), Heartbeats::default());
         let (script, heartbeats): (Arc<Script>, _) = (Arc::new(script), heard.clone());

@@ -1,9 +1,11 @@
-//! The coordinator of a group, on a clock that the tests move.
+//! The coordinator of a group of the classic protocol, on a clock that the tests move.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_kafka_broker::groups::{Admission, Committed, Group, Joined, Joining, MemberIdentity, Phase};
+use highwater_kafka_broker::groups::{
+    Admission, ClassicGroup, Committed, Group, Joined, Joining, MemberIdentity, Phase,
+};
 use kafka_protocol::ResponseError;
 use tokio::time::advance;
 
@@ -46,13 +48,13 @@ fn waits(admission: Admission) -> String {
     }
 }
 
-fn joined(group: &Group, id: &str) -> Joined {
+fn joined(group: &ClassicGroup, id: &str) -> Joined {
     group.joined(id, None).expect("the rebalance is over").unwrap()
 }
 
 /// A group of one, at work, and that one's id.
-fn group_of_one(member: Joining) -> (Group, String) {
-    let mut group = Group::default();
+fn group_of_one(member: Joining) -> (ClassicGroup, String) {
+    let mut group = ClassicGroup::default();
     let id = waits(group.join(member.clone()));
     let instance = member.instance.as_deref();
     let at = MemberIdentity { member: &id, instance, generation: group.generation() };
@@ -61,7 +63,7 @@ fn group_of_one(member: Joining) -> (Group, String) {
 }
 
 /// A group of two at work: the leader and the follower.
-fn group_of_two() -> (Group, String, String) {
+fn group_of_two() -> (ClassicGroup, String, String) {
     let (mut group, leader) = group_of_one(joining(""));
     let follower = waits(group.join(joining("")));
     waits(group.join(joining(&leader)));
@@ -74,7 +76,7 @@ fn group_of_two() -> (Group, String, String) {
 
 #[tokio::test]
 async fn one_member_joins_leads_and_gets_what_it_assigns_itself() {
-    let mut group = Group::default();
+    let mut group = ClassicGroup::default();
     let id = waits(group.join(joining("")));
     let told = joined(&group, &id);
     assert_eq!((told.generation, &told.leader, told.protocol.as_str()), (1, &id, "range"));
@@ -85,7 +87,7 @@ async fn one_member_joins_leads_and_gets_what_it_assigns_itself() {
 
 #[tokio::test]
 async fn a_new_member_must_come_back_with_the_id_it_is_given() {
-    let mut group = Group::default();
+    let mut group = ClassicGroup::default();
     let new = Joining { needs_known_id: true, ..joining("") };
     let Admission::NeedsId(id) = group.join(new.clone()) else { panic!("it was let in") };
     assert_eq!(group.phase(), Phase::Empty);
@@ -145,7 +147,7 @@ async fn old_generations_and_strangers_are_refused() {
 #[tokio::test]
 async fn a_commit_counts_from_a_member_of_this_generation_and_from_nobody_while_there_are_no_members() {
     let nobody = identity("", -1);
-    let mut group = Group::default();
+    let mut group = ClassicGroup::default();
     assert_eq!(group.may_commit(nobody), Ok(()));
     let id = waits(group.join(joining("")));
     assert_eq!(group.may_commit(identity(&id, 1)), Err(ResponseError::RebalanceInProgress));
@@ -193,7 +195,7 @@ async fn a_rebalance_goes_on_without_members_that_do_not_join_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_beats_but_never_asks_for_its_assignment_is_gone_after_the_rebalance_time_out() {
-    let mut group = Group::default();
+    let mut group = ClassicGroup::default();
     let id = waits(group.join(joining("")));
     for _ in 0..60 {
         assert!(!group.sweep());
@@ -217,7 +219,7 @@ async fn leaving_ends_the_rebalance_that_waited_for_that_member_and_the_last_one
 
 #[tokio::test]
 async fn the_protocol_is_one_that_all_know_and_most_like_best() {
-    let mut group = Group::default();
+    let mut group = ClassicGroup::default();
     let first = waits(group.join(knowing(&["sticky", "range", "roundrobin"])));
     group.join(knowing(&["roundrobin", "range"]));
     group.join(knowing(&["roundrobin", "range"]));

@@ -1,5 +1,6 @@
 //! The embedded broker's state machines, without a socket.
 
+mod consumer_group;
 mod group;
 mod log;
 mod transactions;

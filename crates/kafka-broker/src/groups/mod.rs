@@ -1,47 +1,21 @@
-//! A consumer group as its coordinator keeps it (`GroupCoordinator` and `GroupMetadata` in Java's 3.x).
+//! Groups as their coordinator keeps them: committed offsets, and members that speak one of two protocols.
 //!
-//! It is a state machine without a socket. Requests are calls. A request that has to wait asks again after each change.
-//! [`Group::sweep`] is called regularly and handles timeouts.
+//! They are state machines without a socket. Requests are calls. [`Group::sweep`] is called regularly and handles timeouts.
 
-mod member;
+mod classic;
+pub mod consumer;
 mod offsets;
-mod rebalance;
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use tokio::time::Instant;
-use uuid::Uuid;
 
-pub use member::{Admission, Joined, Joining, Member};
+pub use classic::{Admission, ClassicGroup, Joined, Joining, Member, Phase};
+pub use consumer::ConsumerGroup;
 pub use offsets::{Committed, Offsets};
 
-/// The state of a group.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Phase {
-    /// It has no members.
-    #[default]
-    Empty,
-    /// It waits for all members to join.
-    PreparingRebalance,
-    /// It waits for the leader's assignment.
-    CompletingRebalance,
-    /// All members have their assignment.
-    Stable,
-}
-
-impl Phase {
-    /// Its name in Kafka's protocol.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "Empty",
-            Self::PreparingRebalance => "PreparingRebalance",
-            Self::CompletingRebalance => "CompletingRebalance",
-            Self::Stable => "Stable",
-        }
-    }
-}
+/// The protocol type of consumers, of either protocol.
+const CONSUMER: &str = "consumer";
+/// The first version of OffsetCommit that has a member epoch (KIP-848).
+const COMMITS_BY_EPOCH: i16 = 9;
 
 /// The member that a request names.
 #[derive(Debug, Clone, Copy)]
@@ -50,302 +24,164 @@ pub struct MemberIdentity<'a> {
     pub member: &'a str,
     /// Its instance id (KIP-345).
     pub instance: Option<&'a str>,
-    /// Its generation; -1 for none.
+    /// Its generation or member epoch; -1 for none.
     pub generation: i32,
+}
+
+/// The request that a commit comes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitRequest {
+    /// OffsetCommit of that version.
+    Plain(i16),
+    /// TxnOffsetCommit.
+    Transactional,
 }
 
 /// A group.
 #[derive(Debug, Default)]
 pub struct Group {
-    phase: Phase,
-    generation: i32,
-    protocol_type: String,
-    protocol: String,
-    members: BTreeMap<String, Member>,
-    leader: String,
-    /// Member ids that were given out and not used yet, and when they expire.
-    given_ids: BTreeMap<String, Instant>,
-    /// Until when a rebalance waits: for JoinGroup, or for SyncGroup.
-    waits_until: Option<Instant>,
     /// Its committed offsets.
     pub offsets: Offsets,
-    /// Why members have left, in order (KIP-800).
-    pub leave_reasons: Vec<String>,
+    members: Members,
+}
+
+/// The members of a group. All speak the same protocol: there is no live upgrade, as with
+/// `group.consumer.migration.policy=disabled`.
+#[derive(Debug)]
+enum Members {
+    Classic(ClassicGroup),
+    Consumer(ConsumerGroup),
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Self::Classic(ClassicGroup::default())
+    }
 }
 
 impl Group {
-    /// Its state.
-    pub fn phase(&self) -> Phase {
-        self.phase
+    /// The group as one of the classic protocol, if it is that.
+    pub fn classic(&self) -> Option<&ClassicGroup> {
+        match &self.members {
+            Members::Classic(group) => Some(group),
+            Members::Consumer(_) => None,
+        }
     }
 
-    /// Its generation.
-    pub fn generation(&self) -> i32 {
-        self.generation
+    /// As [`Group::classic`].
+    pub fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
+        match &mut self.members {
+            Members::Classic(group) => Some(group),
+            Members::Consumer(_) => None,
+        }
+    }
+
+    /// The group as one of the consumer protocol (KIP-848), if it is that.
+    pub fn consumer(&self) -> Option<&ConsumerGroup> {
+        match &self.members {
+            Members::Consumer(group) => Some(group),
+            Members::Classic(_) => None,
+        }
+    }
+
+    /// As [`Group::consumer`].
+    pub fn consumer_mut(&mut self) -> Option<&mut ConsumerGroup> {
+        match &mut self.members {
+            Members::Consumer(group) => Some(group),
+            Members::Classic(_) => None,
+        }
+    }
+
+    /// For a member that joins by the classic protocol. A group without members becomes one of it
+    /// (`maybeDeleteEmptyConsumerGroup`).
+    ///
+    /// # Errors
+    ///
+    /// It has members of the other protocol. Kafka lets it join all the same.
+    pub fn join_classic(&mut self) -> Result<&mut ClassicGroup, ResponseError> {
+        if self.is_empty() && self.consumer().is_some() {
+            self.members = Members::default();
+        }
+        self.classic_mut().ok_or(ResponseError::InconsistentGroupProtocol)
+    }
+
+    /// For a member that joins by the consumer protocol. A group without members becomes one of it, with the members that
+    /// `new` makes (`maybeDeleteEmptyClassicGroup`).
+    ///
+    /// # Errors
+    ///
+    /// It has members of the other protocol.
+    pub fn join_consumer(
+        &mut self,
+        new: impl FnOnce() -> ConsumerGroup,
+    ) -> Result<&mut ConsumerGroup, ResponseError> {
+        if self.is_empty() && self.classic().is_some() {
+            self.members = Members::Consumer(new());
+        }
+        self.consumer_mut().ok_or(ResponseError::GroupIdNotFound)
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(&self) -> bool {
+        match &self.members {
+            Members::Classic(group) => group.phase() == Phase::Empty,
+            Members::Consumer(group) => group.members().is_empty(),
+        }
+    }
+
+    /// The name of its state in Kafka's protocol.
+    pub fn state(&self) -> &'static str {
+        match &self.members {
+            Members::Classic(group) => group.phase().name(),
+            Members::Consumer(group) => group.state(),
+        }
     }
 
     /// The protocol type: `consumer` for consumers.
     pub fn protocol_type(&self) -> &str {
-        &self.protocol_type
-    }
-
-    /// The assignor in use.
-    pub fn protocol(&self) -> &str {
-        &self.protocol
-    }
-
-    /// Members by id.
-    pub fn members(&self) -> &BTreeMap<String, Member> {
-        &self.members
-    }
-
-    /// JoinGroup of a new member or a known one (`doUnknownJoinGroup`, `doJoinGroup`).
-    pub fn join(&mut self, joining: Joining) -> Admission {
-        if let Err(error) = self.fits(&joining) {
-            return Admission::Refused(error);
-        }
-        if joining.member.is_empty() {
-            return self.join_new(joining);
-        }
-        let id = joining.member.clone();
-        if self.given_ids.remove(&id).is_some() {
-            return self.admit(id, joining);
-        }
-        match self.check_member(&id, joining.instance.as_deref()) {
-            Ok(()) => self.join_again(id, joining),
-            Err(error) => Admission::Refused(error),
+        match &self.members {
+            Members::Classic(group) => group.protocol_type(),
+            Members::Consumer(_) => CONSUMER,
         }
     }
 
-    /// A group has one protocol type, and at least one protocol that all members support.
-    fn fits(&self, joining: &Joining) -> Result<(), ResponseError> {
-        let mut others = self.members.iter().filter(|(id, _)| **id != joining.member).peekable();
-        let foreign = others.peek().is_some() && self.protocol_type != joining.protocol_type;
-        let others: Vec<&Member> = others.map(|(_, member)| member).collect();
-        let mut names = joining.protocols.iter().map(|(name, _)| name);
-        let common = names.any(|name| others.iter().all(|member| member.knows(name)));
-        if joining.protocol_type.is_empty() || foreign || !common {
-            return Err(ResponseError::InconsistentGroupProtocol);
-        }
-        Ok(())
-    }
-
-    fn join_new(&mut self, joining: Joining) -> Admission {
-        let name = joining.instance.as_ref().unwrap_or(&joining.client_id);
-        let id = format!("{name}-{}", Uuid::new_v4());
-        if let Some(instance) = &joining.instance {
-            return match self.member_of(instance) {
-                Some(old) => self.replace(&old, id, joining),
-                None => self.admit(id, joining),
-            };
-        }
-        if joining.needs_known_id {
-            self.given_ids.insert(id.clone(), Instant::now() + joining.session_timeout);
-            return Admission::NeedsId(id);
-        }
-        self.admit(id, joining)
-    }
-
-    /// Adds a new member, which begins a rebalance.
-    fn admit(&mut self, id: String, joining: Joining) -> Admission {
-        if self.members.is_empty() {
-            self.leader = id.clone();
-        }
-        self.protocol_type = joining.protocol_type.clone();
-        self.members.insert(id.clone(), Member::new(joining));
-        self.wait_for_others(id)
-    }
-
-    /// A static member was restarted: it replaces its old self. While the group is stable and would elect
-    /// the same assignor, there is no rebalance (`updateStaticMemberAndRebalance`).
-    fn replace(&mut self, old: &str, id: String, joining: Joining) -> Admission {
-        let Some(before) = self.members.remove(old) else { return self.admit(id, joining) };
-        let led = self.leader == old;
-        if led {
-            self.leader = id.clone();
-        }
-        let (instance, knows_skipping) = (joining.instance.clone(), joining.knows_skipping);
-        let member = Member { assignment: before.assignment, ..Member::new(joining) };
-        self.members.insert(id.clone(), member);
-        log::debug!("the member {instance:?} of a group is {id} now and was {old}");
-        if self.phase != Phase::Stable || self.elected_protocol() != self.protocol {
-            return self.wait_for_others(id);
-        }
-        let mut joined = self.told(&id);
-        if led && knows_skipping {
-            joined.skip_assignment = true;
-        } else if led {
-            // An old client that cannot skip the assignment is made a follower of its old self.
-            (joined.leader, joined.members) = (old.to_owned(), Vec::new());
-        }
-        Admission::Same(joined)
-    }
-
-    fn join_again(&mut self, id: String, joining: Joining) -> Admission {
-        let Some(member) = self.members.get_mut(&id) else {
-            return Admission::Refused(ResponseError::UnknownMemberId);
-        };
-        let unchanged = member.joining.protocols == joining.protocols;
-        self.protocol_type = joining.protocol_type.clone();
-        member.joining = joining;
-        member.last_heard = Instant::now();
-        let same = match self.phase {
-            Phase::Stable => unchanged && id != self.leader,
-            // It did not get the response.
-            Phase::CompletingRebalance => unchanged,
-            Phase::Empty | Phase::PreparingRebalance => false,
-        };
-        if same { Admission::Same(self.told(&id)) } else { self.wait_for_others(id) }
-    }
-
-    /// The response to a JoinGroup that waits; `None` while members are joining.
-    pub fn joined(&self, id: &str, instance: Option<&str>) -> Option<Result<Joined, ResponseError>> {
-        match self.members.get(id) {
-            None => Some(Err(self.gone(instance))),
-            Some(member) if member.waits => None,
-            Some(_) => Some(Ok(self.told(id))),
+    /// Its generation, or its epoch.
+    pub fn generation(&self) -> i32 {
+        match &self.members {
+            Members::Classic(group) => group.generation(),
+            Members::Consumer(group) => group.epoch(),
         }
     }
 
-    fn told(&self, id: &str) -> Joined {
-        let members = self.members.iter().map(|(member, state)| {
-            let instance = state.instance().map(str::to_owned);
-            (member.clone(), instance, state.metadata(&self.protocol))
-        });
-        Joined {
-            member: id.to_owned(),
-            generation: self.generation,
-            protocol: self.protocol.clone(),
-            leader: self.leader.clone(),
-            skip_assignment: false,
-            members: if id == self.leader { members.collect() } else { Vec::new() },
+    /// The ids of its members.
+    pub fn member_ids(&self) -> Vec<String> {
+        match &self.members {
+            Members::Classic(group) => group.members().keys().cloned().collect(),
+            Members::Consumer(group) => group.members().keys().cloned().collect(),
         }
     }
 
-    /// SyncGroup with the leader's assignment; a follower's is empty. [`Group::synced`] is next (`doSyncGroup`).
-    ///
-    /// # Errors
-    ///
-    /// The caller is no member, is of another generation, or has to join again.
-    pub fn sync(
-        &mut self,
-        identity: MemberIdentity<'_>,
-        assignments: Vec<(String, Bytes)>,
-    ) -> Result<(), ResponseError> {
-        self.hear(identity)?;
-        if self.phase == Phase::PreparingRebalance {
-            return Err(ResponseError::RebalanceInProgress);
-        }
-        if let Some(member) = self.members.get_mut(identity.member) {
-            member.synced = true;
-        }
-        if self.phase == Phase::CompletingRebalance && identity.member == self.leader {
-            for (member, assignment) in assignments {
-                if let Some(member) = self.members.get_mut(&member) {
-                    member.assignment = assignment;
-                }
-            }
-            let now = Instant::now();
-            self.members.values_mut().for_each(|member| member.last_heard = now);
-            self.phase = Phase::Stable;
-        }
-        Ok(())
-    }
-
-    /// A member's assignment; `None` until the leader has sent it.
-    pub fn synced(&self, identity: MemberIdentity<'_>) -> Option<Result<Bytes, ResponseError>> {
-        let Some(member) = self.members.get(identity.member) else {
-            return Some(Err(self.gone(identity.instance)));
-        };
-        if identity.generation != self.generation || self.phase == Phase::PreparingRebalance {
-            return Some(Err(ResponseError::RebalanceInProgress));
-        }
-        (self.phase == Phase::Stable).then(|| Ok(member.assignment.clone()))
-    }
-
-    /// Heartbeat (`handleHeartbeat`).
-    ///
-    /// # Errors
-    ///
-    /// The caller is no member, is of another generation, or has to join again.
-    pub fn heartbeat(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
-        self.hear(identity)?;
-        match self.phase {
-            Phase::PreparingRebalance => Err(ResponseError::RebalanceInProgress),
-            _ => Ok(()),
-        }
-    }
-
-    /// Notes a request of a member of this generation.
-    fn hear(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
-        self.check_member(identity.member, identity.instance)?;
-        if identity.generation != self.generation {
-            return Err(ResponseError::IllegalGeneration);
-        }
-        if let Some(member) = self.members.get_mut(identity.member) {
-            member.last_heard = Instant::now();
-        }
-        Ok(())
-    }
-
-    /// `validateCurrentMember`: an instance has the member id that it got last.
-    fn check_member(&self, id: &str, instance: Option<&str>) -> Result<(), ResponseError> {
-        match instance.map(|instance| self.member_of(instance)) {
-            Some(Some(current)) if current != id => Err(ResponseError::FencedInstanceId),
-            Some(None) => Err(ResponseError::UnknownMemberId),
-            _ if !self.members.contains_key(id) => Err(ResponseError::UnknownMemberId),
-            _ => Ok(()),
-        }
-    }
-
-    fn member_of(&self, instance: &str) -> Option<String> {
-        let mut members = self.members.iter();
-        members.find(|(_, member)| member.instance() == Some(instance)).map(|(id, _)| id.clone())
-    }
-
-    /// Why a former member is none: another one has its instance id, or its session has expired.
-    fn gone(&self, instance: Option<&str>) -> ResponseError {
-        match instance.and_then(|instance| self.member_of(instance)) {
-            Some(_) => ResponseError::FencedInstanceId,
-            None => ResponseError::UnknownMemberId,
-        }
-    }
-
-    /// LeaveGroup. With an instance id the member id may be empty (`handleLeaveGroup`).
-    ///
-    /// # Errors
-    ///
-    /// There is no such member.
-    pub fn leave(&mut self, id: &str, instance: Option<&str>) -> Result<(), ResponseError> {
-        if self.given_ids.remove(id).is_some() {
-            self.form_generation();
-            return Ok(());
-        }
-        let named = instance.filter(|_| id.is_empty()).and_then(|instance| self.member_of(instance));
-        let id = named.as_deref().unwrap_or(id);
-        self.check_member(id, instance)?;
-        self.members.remove(id);
-        self.lost_members();
-        Ok(())
-    }
-
-    /// Validates a commit (`validateOffsetCommit`, `doCommitOffsets`): of a member of this generation, or,
-    /// while there are no members, of none.
+    /// Validates a commit (`Group.validateOffsetCommit`).
     ///
     /// # Errors
     ///
     /// It is not valid.
-    pub fn may_commit(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
-        if identity.generation < 0 && identity.member.is_empty() && identity.instance.is_none() {
-            return match self.phase {
-                Phase::Empty => Ok(()),
-                _ => Err(ResponseError::UnknownMemberId),
-            };
+    pub fn may_commit(
+        &mut self,
+        identity: MemberIdentity<'_>,
+        by: CommitRequest,
+    ) -> Result<(), ResponseError> {
+        match &mut self.members {
+            Members::Classic(group) => group.may_commit(identity),
+            Members::Consumer(group) => group.may_commit(identity, by),
         }
-        self.hear(identity)?;
-        match self.phase {
-            Phase::CompletingRebalance => Err(ResponseError::RebalanceInProgress),
-            _ => Ok(()),
+    }
+
+    /// Handles timeouts. Returns whether anything changed.
+    pub fn sweep(&mut self) -> bool {
+        match &mut self.members {
+            Members::Classic(group) => group.sweep(),
+            Members::Consumer(group) => group.sweep(),
         }
     }
 }

@@ -8,6 +8,7 @@ use kafka_protocol::{
         OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
         TxnOffsetCommitRequest, TxnOffsetCommitResponse,
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+        offset_fetch_request::OffsetFetchRequestGroup,
         offset_fetch_response::{
             OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
             OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -19,22 +20,32 @@ use kafka_protocol::{
 
 use super::{Answered, Context, code, text};
 use crate::{
-    groups::{Committed, Group, MemberIdentity},
+    groups::{CommitRequest, Committed, Group, MemberIdentity},
     state::State,
     transactions::Identity,
 };
 
 /// The largest metadata of an offset (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
+/// The first version of OffsetCommit with an error for a group that does not exist (KIP-848).
+const TELLS_NO_GROUP: i16 = 9;
 
 /// A commit without a member creates an unknown group (`handleCommitOffsets`).
-fn may_commit(state: &mut State, group: &str, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
+fn may_commit(
+    state: &mut State,
+    group: &str,
+    identity: MemberIdentity<'_>,
+    by: CommitRequest,
+) -> Result<(), ResponseError> {
     match state.groups.get_mut(group) {
-        Some(group) => group.may_commit(identity),
-        None if identity.generation >= 0 => Err(ResponseError::IllegalGeneration),
+        Some(group) => group.may_commit(identity, by),
+        None if identity.generation >= 0 => Err(match by {
+            CommitRequest::Plain(TELLS_NO_GROUP..) => ResponseError::GroupIdNotFound,
+            CommitRequest::Plain(_) | CommitRequest::Transactional => ResponseError::IllegalGeneration,
+        }),
         None => {
             let mut new = Group::default();
-            new.may_commit(identity)?;
+            new.may_commit(identity, by)?;
             state.groups.insert(group.to_owned(), new);
             Ok(())
         }
@@ -67,7 +78,9 @@ impl Answered for OffsetCommitRequest {
             generation: self.generation_id_or_member_epoch,
         };
         context.shared.change(|state| {
-            if let Err(error) = may_commit(state, &self.group_id, identity) {
+            if let Err(error) =
+                may_commit(state, &self.group_id, identity, CommitRequest::Plain(context.version))
+            {
                 return self.refuse(error.code());
             }
             let topics = self.topics.iter().map(|topic| {
@@ -119,7 +132,7 @@ impl Answered for TxnOffsetCommitRequest {
             let mut allowed = state.transactions.may_commit(&self.transactional_id, producer, group);
             // Without a member the transaction alone counts (up to version 2, before KIP-447).
             if allowed.is_ok() && (identity.generation >= 0 || !identity.member.is_empty()) {
-                allowed = may_commit(state, group, identity);
+                allowed = may_commit(state, group, identity, CommitRequest::Transactional);
             }
             if let Err(error) = allowed {
                 return self.refuse(error.code());
@@ -212,6 +225,15 @@ fn of_group(found: Found) -> Vec<OffsetFetchResponseTopics> {
     topics.collect()
 }
 
+/// Whoever names a member has to be it (from version 9 on; `validateOffsetFetch`).
+fn may_fetch(state: &State, wanted: &OffsetFetchRequestGroup) -> Result<(), ResponseError> {
+    let group = state.groups.get(wanted.group_id.as_str()).and_then(|group| group.consumer());
+    match (group, &wanted.member_id) {
+        (Some(group), Some(member)) => group.may_fetch(member, wanted.member_epoch),
+        _ => Ok(()),
+    }
+}
+
 /// The first version of OffsetFetch for several groups (KIP-709).
 const FETCHES_GROUPS: i16 = 8;
 
@@ -229,6 +251,11 @@ impl Answered for OffsetFetchRequest {
                 return OffsetFetchResponse::default().with_topics(topics.collect());
             }
             let groups = self.groups.into_iter().map(|group| {
+                if let Err(error) = may_fetch(state, &group) {
+                    return OffsetFetchResponseGroup::default()
+                        .with_group_id(group.group_id)
+                        .with_error_code(error.code());
+                }
                 let wanted = group.topics.map(|topics| {
                     topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
                 });

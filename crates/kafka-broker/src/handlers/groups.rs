@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, NODE};
-use crate::groups::{Group, Phase};
+use crate::groups::{ClassicGroup, Group, Phase};
 
 /// The first version of ListGroups with states (KIP-518).
 const LISTS_STATES: i16 = 4;
@@ -56,7 +56,8 @@ impl Answered for DescribeGroupsRequest {
         let groups = context.shared.with(|state| {
             let described = self.groups.iter().map(|id| {
                 let answer = DescribedGroup::default().with_group_id(id.clone());
-                match state.groups.get(id.as_str()) {
+                // One of the other protocol is described by ConsumerGroupDescribe.
+                match state.groups.get(id.as_str()).and_then(|group| group.classic()) {
                     Some(group) => described(answer, group, context.version),
                     None => answer.with_group_state(StrBytes::from_static_str("Dead")),
                 }
@@ -79,7 +80,7 @@ impl Answered for DescribeGroupsRequest {
 const DESCRIBES_INSTANCES: i16 = 4;
 
 /// Metadata and assignments are shown while the group is stable (`GroupMetadata.summary`).
-fn described(answer: DescribedGroup, group: &Group, version: i16) -> DescribedGroup {
+fn described(answer: DescribedGroup, group: &ClassicGroup, version: i16) -> DescribedGroup {
     let stable = group.phase() == Phase::Stable;
     let members = group.members().iter().map(|(id, member)| {
         let instance = member.instance().filter(|_| version >= DESCRIBES_INSTANCES);
@@ -107,7 +108,7 @@ impl Answered for ListGroupsRequest {
     async fn answer(self, context: &Context<'_>) -> ListGroupsResponse {
         let groups = context.shared.with(|state| {
             let wanted = |group: &Group| {
-                let state = group.phase().name();
+                let state = group.state();
                 self.states_filter.is_empty() || self.states_filter.iter().any(|name| name.as_str() == state)
             };
             let listed = state.groups.iter().filter(|(_, group)| wanted(group)).map(|(id, group)| {
@@ -116,7 +117,7 @@ impl Answered for ListGroupsRequest {
                     .with_protocol_type(StrBytes::from_string(group.protocol_type().to_owned()));
                 match context.version {
                     ..LISTS_STATES => listed,
-                    _ => listed.with_group_state(StrBytes::from_static_str(group.phase().name())),
+                    _ => listed.with_group_state(StrBytes::from_static_str(group.state())),
                 }
             });
             listed.collect()
@@ -151,12 +152,12 @@ impl Answered for DeleteGroupsRequest {
 }
 
 fn delete(groups: &mut HashMap<String, Group>, id: &GroupId) -> Result<(), ResponseError> {
-    match groups.get(id.as_str()).map(Group::phase) {
+    match groups.get(id.as_str()).map(Group::is_empty) {
         None => Err(ResponseError::GroupIdNotFound),
-        Some(Phase::Empty) => {
+        Some(true) => {
             groups.remove(id.as_str());
             Ok(())
         }
-        Some(_) => Err(ResponseError::NonEmptyGroup),
+        Some(false) => Err(ResponseError::NonEmptyGroup),
     }
 }

@@ -13,7 +13,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, code, text};
-use crate::groups::{Admission, Group, Joined, Joining, MemberIdentity};
+use crate::groups::{Admission, ClassicGroup, Joined, Joining, MemberIdentity};
 
 /// The first version of JoinGroup with MEMBER_ID_REQUIRED (KIP-394).
 const KNOWS_MEMBER_ID_REQUIRED: i16 = 4;
@@ -32,11 +32,13 @@ impl Answered for JoinGroupRequest {
         if !context.shared.options.session_timeouts.contains(&joining.session_timeout) {
             return self.refuse(ResponseError::InvalidSessionTimeout.code());
         }
-        let admission = context.shared.change(|state| match state.groups.get_mut(&group) {
-            Some(group) => group.join(joining),
+        let admission = context.shared.change(|state| {
             // A member with an id was in a group, and this one does not exist yet (`handleJoinGroup`).
-            None if !joining.member.is_empty() => Admission::Refused(ResponseError::UnknownMemberId),
-            None => state.groups.entry(group.clone()).or_default().join(joining),
+            if !joining.member.is_empty() && !state.groups.contains_key(&group) {
+                return Admission::Refused(ResponseError::UnknownMemberId);
+            }
+            let members = state.groups.entry(group.clone()).or_default().join_classic();
+            members.map_or_else(Admission::Refused, |members| members.join(joining))
         });
         let id = match admission {
             Admission::Waits(id) => id,
@@ -49,7 +51,8 @@ impl Answered for JoinGroupRequest {
         };
         let gone = || Some(Err(ResponseError::UnknownMemberId));
         let joined = context.shared.forever(|state| {
-            state.groups.get(&group).map_or_else(gone, |group| group.joined(&id, instance.as_deref()))
+            let members = state.groups.get(&group).and_then(|group| group.classic());
+            members.map_or_else(gone, |members| members.joined(&id, instance.as_deref()))
         });
         match joined.await {
             Ok(joined) => told(joined, &self),
@@ -112,16 +115,19 @@ fn told(joined: Joined, request: &JoinGroupRequest) -> JoinGroupResponse {
         .with_members(members.collect())
 }
 
-/// Calls a group; an unknown group has no members (`validateGroupStatus`).
+/// Calls a group; an unknown group has no members (`validateGroupStatus`), nor has one of the other protocol.
 fn in_group<T>(
     context: &Context<'_>,
     group: &str,
-    act: impl FnOnce(&mut Group) -> Result<T, ResponseError>,
+    act: impl FnOnce(&mut ClassicGroup) -> Result<T, ResponseError>,
 ) -> Result<T, ResponseError> {
     if group.is_empty() {
         return Err(ResponseError::InvalidGroupId);
     }
-    context.shared.change(|state| act(state.groups.get_mut(group).ok_or(ResponseError::UnknownMemberId)?))
+    context.shared.change(|state| {
+        let members = state.groups.get_mut(group).and_then(|group| group.classic_mut());
+        act(members.ok_or(ResponseError::UnknownMemberId)?)
+    })
 }
 
 impl Answered for SyncGroupRequest {
@@ -152,7 +158,8 @@ impl Answered for SyncGroupRequest {
         };
         let gone = || Some(Err(ResponseError::UnknownMemberId));
         let synced = context.shared.forever(|state| {
-            state.groups.get(self.group_id.as_str()).map_or_else(gone, |group| group.synced(identity))
+            let members = state.groups.get(self.group_id.as_str()).and_then(|group| group.classic());
+            members.map_or_else(gone, |members| members.synced(identity))
         });
         match synced.await {
             Ok(assignment) => SyncGroupResponse::default()
@@ -214,6 +221,6 @@ impl Answered for LeaveGroupRequest {
     }
 }
 
-fn millis(millis: i32) -> Duration {
+pub(super) fn millis(millis: i32) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

@@ -11,6 +11,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use uuid::Uuid;
+
 use super::{Answered, Context, NODE};
 use crate::{
     state::State,
@@ -33,8 +35,11 @@ impl Answered for MetadataRequest {
                 .shared
                 .with(|state| state.topics.iter().map(|(name, topic)| found(name, topic)).collect()),
             Some(topics) => context.shared.change(|state| {
-                let names = topics.into_iter().filter_map(|topic| topic.name);
-                names.map(|name| find_or_create(state, name, create_with)).collect()
+                let topics = topics.into_iter().map(|topic| match topic.name {
+                    Some(name) => find_or_create(state, name, create_with),
+                    None => find_by_id(state, topic.topic_id),
+                });
+                topics.collect()
             }),
         };
         let (host, port) = context.here();
@@ -71,6 +76,17 @@ fn find_or_create(
         }
     };
     MetadataResponseTopic::default().with_name(Some(name)).with_error_code(error.code())
+}
+
+/// By its id (KIP-516), as librdkafka asks about what it is assigned by KIP-848.
+fn find_by_id(state: &State, id: Uuid) -> MetadataResponseTopic {
+    match state.name_of(id).and_then(|name| Some((name, state.topics.get(name)?))) {
+        Some((name, topic)) => found(name, topic),
+        None => MetadataResponseTopic::default()
+            .with_name(None)
+            .with_topic_id(id)
+            .with_error_code(ResponseError::UnknownTopicId.code()),
+    }
 }
 
 fn found(name: &str, topic: &Topic) -> MetadataResponseTopic {

@@ -2,6 +2,7 @@
 
 mod commits;
 mod configs;
+mod consumer_groups;
 mod fetch;
 mod groups;
 mod membership;
@@ -113,6 +114,8 @@ pub(super) async fn dispatch(api: ApiKey, call: Call<'_>) -> io::Result<Option<B
         DescribeConfigs => DescribeConfigsRequest,
         CreatePartitions => CreatePartitionsRequest,
         DeleteGroups => DeleteGroupsRequest,
+        ConsumerGroupHeartbeat => ConsumerGroupHeartbeatRequest,
+        ConsumerGroupDescribe => ConsumerGroupDescribeRequest,
     }
 }
 

@@ -12,14 +12,14 @@ use super::{Answered, Context, frame};
 use crate::Options;
 
 /// The versions of each API. The lower ends are kafka-protocol's; the upper ones are Kafka 3.4's, or the last
-/// one before a change of meaning (batches of transactions in AddPartitionsToTxn 4).
+/// one before a change of meaning (batches of transactions in AddPartitionsToTxn 4). What KIP-848 added is Kafka 4.0's.
 const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 9),
     (ApiKey::Fetch, 4, 13),
     (ApiKey::ListOffsets, 1, 7),
     (ApiKey::Metadata, 0, 12),
-    (ApiKey::OffsetCommit, 2, 8),
-    (ApiKey::OffsetFetch, 1, 8),
+    (ApiKey::OffsetCommit, 2, 9),
+    (ApiKey::OffsetFetch, 1, 9),
     (ApiKey::FindCoordinator, 0, 4),
     (ApiKey::JoinGroup, 0, 9),
     (ApiKey::Heartbeat, 0, 4),
@@ -40,6 +40,8 @@ const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DescribeConfigs, 1, 4),
     (ApiKey::CreatePartitions, 0, 3),
     (ApiKey::DeleteGroups, 0, 2),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    (ApiKey::ConsumerGroupDescribe, 0, 1),
 ];
 
 pub(super) fn is_spoken(options: &Options, api: ApiKey, version: i16) -> bool {

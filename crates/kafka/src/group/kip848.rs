@@ -11,6 +11,7 @@ use kafka_protocol::{
     messages::{
         ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicName,
         consumer_group_heartbeat_request::TopicPartitions,
+        consumer_group_heartbeat_response::{Assignment, TopicPartitions as Assigned},
     },
     protocol::StrBytes,
 };
@@ -57,6 +58,8 @@ pub(super) async fn run(context: &MemberContext, channel: &mut GroupChannel) -> 
         target: None,
         cause: Some(RebalanceCause::now("the consumer is starting")),
         interval: Duration::ZERO,
+        answered_at: 0,
+        revoking_since: None,
         lease_lapsed: false,
         join_sent: false,
     };
@@ -86,6 +89,10 @@ struct Member<'a> {
     cause: Option<RebalanceCause>,
     /// The interval that the broker asks for.
     interval: Duration,
+    /// The time of the last heartbeat that was answered, on the lease's clock.
+    answered_at: i64,
+    /// While it is to revoke partitions: a time before the coordinator began to wait for that.
+    revoking_since: Option<i64>,
     /// Whether the end of the lease was logged.
     lease_lapsed: bool,
     /// Whether a join was sent, after which the coordinator may count it as a member.
@@ -231,7 +238,9 @@ impl Member<'_> {
             id: answer.member_epoch,
         };
         self.channel.state.set(generation);
-        lease.renew(sent_at, self.term());
+        self.note_revocation(answer.assignment.as_ref());
+        self.answered_at = sent_at;
+        lease.renew(sent_at, self.term(sent_at));
         self.context.succeeded();
         if std::mem::take(&mut self.lease_lapsed) {
             info!("heartbeats are answered again: going on");
@@ -262,6 +271,22 @@ impl Member<'_> {
         Ok(())
     }
 
+    /// Notes whether the coordinator waits for it to revoke partitions: it does so for the rebalance time-out, and then gives
+    /// away all that this member has, however often it is heard. It began after the last heartbeat that was answered without
+    /// that.
+    fn note_revocation(&mut self, assignment: Option<&Assignment>) {
+        let of_topic = |assigned: &&Assigned| assigned.topic_id == self.topic_id;
+        let assigned = assignment.map(|assignment| {
+            let assigned = assignment.topic_partitions.iter().filter(of_topic);
+            assigned.flat_map(|assigned| assigned.partitions.iter().copied()).collect::<BTreeSet<i32>>()
+        });
+        let may_own = assigned.as_ref().or(self.target.as_ref());
+        let told = self.acknowledged.as_ref();
+        let none = BTreeSet::new();
+        let revokes = told.is_some_and(|told| !told.is_subset(may_own.unwrap_or(&none)));
+        self.revoking_since = revokes.then(|| self.revoking_since.unwrap_or(self.answered_at));
+    }
+
     async fn look_up_topic(&mut self) -> Result<(), WireError> {
         self.context.topic.clone().known_partitions().await;
         let mut connection = self.coordinator.cluster().connect().await?;
@@ -272,7 +297,7 @@ impl Member<'_> {
     /// The member is out of the group: it joins again once the consumer owns nothing.
     async fn lost(&mut self, error: &WireError) -> Result<(), LeaveReason> {
         (self.epoch, self.join_sent) = (JOIN_EPOCH, false);
-        (self.acknowledged, self.target) = (None, None);
+        (self.acknowledged, self.target, self.revoking_since) = (None, None, None);
         self.cause = Some(RebalanceCause::now(format!("was out of the group: {error}")));
         self.owned.clear();
         self.lease_lapsed = false;
@@ -298,9 +323,9 @@ impl Member<'_> {
 
     fn failed(&mut self, error: &WireError) {
         self.context.failed(&error.explained());
-        let term = self.term();
         if !self.owned.is_empty() && !self.lease_lapsed && !self.channel.state.lease().is_valid() {
             self.lease_lapsed = true;
+            let term = self.term(self.answered_at);
             warn!("no heartbeat was answered for {term:?}: pausing until one is");
         }
     }
@@ -317,9 +342,13 @@ impl Member<'_> {
         }
     }
 
-    /// The lease's term from an answered heartbeat on.
-    fn term(&self) -> Duration {
-        (self.interval * LEASE_INTERVALS).min(MAX_LEASE)
+    /// The lease's term from an answered heartbeat on. The coordinator may have it revoke partitions at the next one, whose
+    /// answer may be lost, or waits for that already.
+    fn term(&self, sent_at: i64) -> Duration {
+        let since = self.revoking_since.unwrap_or(sent_at);
+        let waited = Duration::from_nanos(u64::try_from(sent_at.saturating_sub(since)).unwrap_or(0));
+        let revocation = Lease::term(self.context.config.rebalance_timeout).saturating_sub(waited);
+        (self.interval * LEASE_INTERVALS).min(MAX_LEASE).min(revocation)
     }
 
     fn instance(&self) -> Option<StrBytes> {

@@ -11,12 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use highwater_kafka::{PublishError, Receipt};
-use highwater_kafka_broker::Broker;
+use highwater_kafka_broker::{Broker, Holder};
 use kafka_protocol::{
     messages::ConsumerProtocolAssignment, protocol::Decodable, records::RecordBatchDecoder,
 };
 
 use crate::{
+    handovers::{Handovers, host_of},
     members::{GROUP, Item, TOPIC},
     network::HostId,
     trace::Trace,
@@ -35,7 +36,7 @@ const OVERTAKEN: Millis = 10_000;
 pub(crate) enum Guarantee {
     /// No offset is committed above a record that is not processed, nor goes a committed one back for good.
     Commits,
-    /// No member begins a batch of a partition that the group has given to another.
+    /// No member begins a batch of a partition that the group has given to another, nor gives one up that it works on.
     OneHolder,
     /// What was acknowledged is in the log, where the acknowledgement says; what was refused is not.
     Acknowledged,
@@ -84,6 +85,7 @@ struct Known {
     /// Who has which partition, as the coordinator has it.
     owners: BTreeMap<i32, HostId>,
     generation: i32,
+    handovers: Handovers,
     figures: Figures,
     violation: Option<Violation>,
     /// Keys without an acknowledgement since the last fault was over; `None` before that.
@@ -185,6 +187,12 @@ impl Checks {
             let what = format!("host {host} begins a batch of partition {partition}, which {owner} has");
             known.broken(Guarantee::OneHolder, what);
         }
+        known.handovers.call_begins(host, partition);
+    }
+
+    /// A handler's call ends, or is dropped.
+    pub(crate) fn batch_ends(&self, host: HostId, partition: i32) {
+        self.known().handovers.call_ends(host, partition);
     }
 
     /// A handler is called with a record.
@@ -292,6 +300,9 @@ impl Known {
     }
 
     fn look_at_owners(&mut self, broker: &Broker) {
+        if let Some(holders) = broker.holders(GROUP, TOPIC) {
+            return self.look_at_holders(holders, &broker.members(GROUP));
+        }
         if broker.generation(GROUP) == Some(self.generation) {
             return;
         }
@@ -307,6 +318,18 @@ impl Known {
             let partitions = topics.into_iter().flat_map(|topic| topic.partitions);
             owners.extend(partitions.map(|partition| (partition, host)));
         }
+        self.take_up(owners);
+    }
+
+    fn look_at_holders(&mut self, holders: BTreeMap<i32, Holder>, members: &[String]) {
+        let owners = holders.iter().filter_map(|(partition, holder)| Some((*partition, host_of(holder)?)));
+        self.take_up(owners.collect());
+        if let Some(what) = self.handovers.look(holders, members) {
+            self.broken(Guarantee::OneHolder, what);
+        }
+    }
+
+    fn take_up(&mut self, owners: BTreeMap<i32, HostId>) {
         if owners != self.owners {
             self.figures.rebalances += 1;
             let now = self.now;

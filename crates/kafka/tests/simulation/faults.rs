@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use highwater_kafka::group::GroupProtocol;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use crate::{
+    members,
     network::HostId,
     random::Random,
     world::{BROKER, MEMBERS, Millis, PRODUCER},
@@ -79,6 +81,17 @@ impl Fault {
             | Self::Throttle { .. } => 0,
         }
     }
+
+    /// The same fault for members that speak the consumer protocol: one request does all that they do in the group.
+    fn of_the_consumer_protocol(mut self) -> Self {
+        use ApiKey::{ConsumerGroupHeartbeat, Heartbeat, JoinGroup, LeaveGroup, SyncGroup};
+        if let Self::LoseAnswers { api, .. } | Self::Refuse { api, .. } = &mut self
+            && matches!(api, JoinGroup | SyncGroup | Heartbeat | LeaveGroup)
+        {
+            *api = ConsumerGroupHeartbeat;
+        }
+        self
+    }
 }
 
 impl fmt::Display for Planned {
@@ -96,7 +109,10 @@ pub(crate) fn schedule(seed: u64, from: Millis, until: Millis) -> Vec<Planned> {
     let mut planned = Vec::new();
     loop {
         at += random.between(0..=pause * 2);
-        let fault = draw(&mut random);
+        let fault = match members::protocol(seed) {
+            GroupProtocol::Consumer => draw(&mut random).of_the_consumer_protocol(),
+            _ => draw(&mut random),
+        };
         if at + fault.during() > until {
             return planned;
         }

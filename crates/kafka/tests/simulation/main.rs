@@ -18,6 +18,7 @@ mod checks;
 mod conditions;
 mod episode;
 mod faults;
+mod handovers;
 mod host;
 mod interposed;
 mod log_lines;

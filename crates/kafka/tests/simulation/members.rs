@@ -6,8 +6,10 @@ use std::{borrow::Cow, time::Duration};
 use async_trait::async_trait;
 use highwater_kafka::{
     Batch, BatchHandler, BatchOutcome, ClusterConfig, ConsumerConfig, ConsumerHandle, Event, Kafka, Poison,
-    ProducerConfig, RetryFrom, TopicConfig, TransientError, TypedTopic, group::Assignor,
+    ProducerConfig, RetryFrom, TopicConfig, TransientError, TypedTopic,
+    group::{Assignor, GroupProtocol},
 };
+use highwater_kafka_broker::Options;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
@@ -50,6 +52,14 @@ impl Event for Item {
     }
 }
 
+/// The protocol of a run's group.
+pub(crate) fn protocol(seed: u64) -> GroupProtocol {
+    match Random::named(seed, "protocol").percent(40) {
+        true => GroupProtocol::Consumer,
+        false => GroupProtocol::Classic,
+    }
+}
+
 /// The settings of a run, drawn from its seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -59,6 +69,8 @@ pub(crate) struct Settings {
     producer_timeout: Millis,
     /// The longest pause between two events of a key.
     pause: Millis,
+    /// So many heartbeats are in a session of the consumer protocol; Kafka has nine.
+    heartbeats: u32,
 }
 
 impl Settings {
@@ -71,6 +83,7 @@ impl Settings {
         };
         let session = random.between(6_000..=12_000);
         let consumer = ConsumerConfig::new(GROUP)
+            .with_protocol(protocol(seed))
             .with_assignors(assignors)
             .with_session_timeout(Duration::from_millis(session))
             .with_heartbeat_interval(Duration::from_millis(session / random.between(3..=5)))
@@ -85,6 +98,17 @@ impl Settings {
             is_static: random.percent(25),
             producer_timeout: random.between(2_000..=30_000),
             pause: random.between(500..=6_000),
+            heartbeats: random.between(4..=9) as u32,
+        }
+    }
+
+    /// How the broker behaves: it sets the session where it assigns.
+    pub(crate) fn broker(&self) -> Options {
+        let session = self.consumer.session_timeout;
+        Options {
+            consumer_session_timeout: session,
+            consumer_heartbeat_interval: session / self.heartbeats,
+            ..Options::default()
         }
     }
 
@@ -146,11 +170,28 @@ struct Handler {
     conditions: Conditions,
 }
 
+/// A handler's call, which ends when it is dropped.
+struct Call<'a>(&'a Handler, i32);
+
+impl<'a> Call<'a> {
+    fn begin(handler: &'a Handler, partition: i32) -> Self {
+        handler.checks.batch_begins(handler.host, partition);
+        Self(handler, partition)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let Self(handler, partition) = self;
+        handler.checks.batch_ends(handler.host, *partition);
+    }
+}
+
 #[async_trait]
 impl BatchHandler<Item> for Handler {
     async fn handle(&self, batch: Batch<'_, Item>) -> BatchOutcome {
         let partition = batch.partition();
-        self.checks.batch_begins(self.host, partition);
+        let _call = Call::begin(self, partition);
         let mut outcome = BatchOutcome::default();
         for (index, item) in batch.events.iter().enumerate() {
             self.checks.called(self.host, partition, batch.record(index).offset, item);

@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, ops::Range};
 
-use highwater_kafka_broker::{Broker, Fault as Disturbed, Options};
+use highwater_kafka_broker::{Broker, Fault as Disturbed};
 
 use crate::{
     checks::{Checks, Figures, MOST_PARTITIONS, Violation},
@@ -95,13 +95,14 @@ impl World {
         let network = Network::new(seed, tick, trace.clone());
         let mut hosts: Vec<Host> = (0..=PRODUCER).map(|_| Host::default()).collect();
         let address: SocketAddr = address_of(BROKER).parse().expect("an address");
-        let broker = hosts[BROKER].start(0, async || Broker::without_listener(address, Options::default()));
+        let settings = Settings::draw(seed);
+        let broker = hosts[BROKER].start(0, async || Broker::without_listener(address, settings.broker()));
         network.listen(true);
         let mut world = Self {
             seed,
             now: 0,
             tick,
-            settings: Settings::draw(seed),
+            settings,
             network,
             hosts,
             broker,

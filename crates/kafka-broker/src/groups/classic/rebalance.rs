@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Admission, Group, Phase};
+use super::{Admission, ClassicGroup, Phase};
 
-impl Group {
+impl ClassicGroup {
     /// The member waits for the next generation, which begins when all have joined.
     pub(super) fn wait_for_others(&mut self, id: String) -> Admission {
         if let Some(member) = self.members.get_mut(&id) {

@@ -51,7 +51,7 @@ pub struct Joined {
 /// The result of a JoinGroup.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It waits for the others: ask [`Group::joined`](super::Group::joined) under this id.
+    /// It waits for the others: ask [`ClassicGroup::joined`](super::ClassicGroup::joined) under this id.
     Waits(String),
     /// Nothing changed: this is the current generation.
     Same(Joined),
