@@ -7,6 +7,7 @@
 #   MINUTES=10 KAFKA_VERSION=3.4.1 ASSIGNOR=range scripts/chaos.sh
 #   MINUTES=10 PROTOCOL=consumer scripts/chaos.sh        with a live upgrade from the classic protocol
 #   SEED=4711 scripts/chaos.sh                           the faults of that seed again
+#   PROFILE=release RATE=100 LINES=4000 scripts/chaos.sh many more events, most of them in streams
 #   STORE=postgres scripts/chaos.sh                      all instances on one PostgreSQL, which has faults, too
 #   SABOTAGE=no-fencing scripts/chaos.sh                 a copy with a deliberate fault: is it caught?
 #
@@ -24,7 +25,9 @@
 #   ASSIGNOR       range, cooperative-sticky or both, as KAFKA_PARTITION_ASSIGNMENT_STRATEGY takes them
 #   INSTANCES      of the service (3)
 #   CLIENTS        that post, each one event after the other (48)
-#   RATE           posts a second, all clients together (400)
+#   RATE           posts a second, all of them together (400)
+#   STREAMS        clients that post streams of events and read their receipts (16)
+#   LINES          events a second, all streams together (400)
 #   PARTITIONS     of the topic at first (6)
 #   FAULTS         only these kinds, with commas between them: kill-instance, pause-instance, cut,
 #                  cut-from-coordinator, delay, churn, guest, kill-broker, move-broker, pause-broker,
@@ -34,6 +37,7 @@
 #   SABOTAGE       a patch of tests/chaos/sabotage without its ending: it breaks one guarantee in a copy of
 #                  the tree, which is built in a target directory of its own; the run passes when that
 #                  violation is reported and no other
+#   PROFILE        of cargo (test, which is not optimized)
 #   FEATURES       what else to build in, to take what was built with it
 #   DIRECTORY      for the history and the instances' logs (a new one in the directory for temporary files)
 set -euo pipefail
@@ -80,7 +84,8 @@ if [ -n "${SABOTAGE:-}" ]; then
     exit 0
   fi
 fi
-built=$(cd "$tree" && cargo test --no-run --test chaos --features "${FEATURES:-}" 2>&1) || { echo "$built" >&2; exit 2; }
+built=$(cd "$tree" && cargo test --no-run --profile "${PROFILE:-test}" --test chaos --features "${FEATURES:-}" 2>&1) ||
+  { echo "$built" >&2; exit 2; }
 program=$(sed -n 's/^ *Executable .*chaos.*(\(.*\))$/\1/p' <<<"$built")
 # Copies: a build that comes meanwhile changes nothing in this run.
 mkdir -p "$DIRECTORY"

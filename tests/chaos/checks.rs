@@ -30,6 +30,7 @@ pub(crate) enum Guarantee {
     DeadLettersComplete,
     RecoveredInTime,
     NobodyWaits,
+    EachItsReceipt,
     NobodyDies,
 }
 
@@ -47,6 +48,7 @@ impl fmt::Display for Guarantee {
             Self::DeadLettersComplete => "no dead letter",
             Self::RecoveredInTime => "not recovered in time",
             Self::NobodyWaits => "no answer in time",
+            Self::EachItsReceipt => "wrong receipt",
             Self::NobodyDies => "ended by itself",
         })
     }
@@ -108,9 +110,12 @@ pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
             known.runs.iter().filter(|run| run.instance == *instance).flat_map(|run| &run.pauses);
         // A stopped process answers no request.
         if !pauses.any(|(stopped, resumed)| stopped <= until && resumed >= from) {
-            let what = format!("instance {instance} did not answer a post from {} on", time(*from));
+            let what = format!("instance {instance} gave no answer from {} on", time(*from));
             findings.add(Guarantee::NobodyWaits, what);
         }
+    }
+    for what in &known.wrong_receipts {
+        findings.add(Guarantee::EachItsReceipt, what.clone());
     }
     for what in &known.unexpected {
         findings.add(Guarantee::NobodyDies, what.clone());

@@ -1,47 +1,47 @@
-//! The clients. Each posts the events of its own users one after the other, repeats an event with the same id until it is
-//! acknowledged, and repeats some on purpose.
+//! The clients. Some post their users' events one after the other, repeat an event with the same id until it is acknowledged,
+//! and repeat some on purpose; [`streams`](crate::streams) has the others.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
-    sync::Notify,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
 
 use crate::{
-    history::{History, now, user_name},
+    events::{Event, Users},
+    gate::Gate,
+    history::{History, now},
     options::Options,
     random::Random,
+    streams::StreamingClient,
 };
 
-/// How many users a client has.
-const USERS: u32 = 8;
 /// How long an answer is waited for. Longer than PRODUCE_TIMEOUT; an instance that is paused gives none.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 /// After that an event is given up; whether it was written is not known.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(60);
 /// How many of a hundred events are posted again although they were acknowledged.
-const POSTED_TWICE: u64 = 5;
+pub(crate) const POSTED_TWICE: u64 = 5;
 /// The number among a client's users of the one who asks whether an instance takes events.
 const PROBE: u32 = 900_000;
 
 /// A client that posts events to instances.
 #[derive(Debug, Clone)]
 pub(crate) struct Poster {
-    http: reqwest::Client,
-    bases: Arc<[String]>,
-    history: Arc<History>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) bases: Arc<[String]>,
+    pub(crate) history: Arc<History>,
     /// The number of the next event that asks whether an instance takes any.
     probes: Arc<AtomicU32>,
 }
@@ -53,70 +53,28 @@ pub(crate) struct Clients {
     _tasks: JoinSet<()>,
 }
 
-/// Lets writers write, or not; knows how many are at it.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    closed: AtomicBool,
-    busy: AtomicUsize,
-    changed: Notify,
-}
-
-impl Gate {
-    /// Waits until it is open. The write is over when the result is dropped.
-    pub(crate) async fn enter(self: &Arc<Self>) -> Inside {
-        loop {
-            let changed = self.changed.notified();
-            let inside = Inside(Arc::clone(self));
-            self.busy.fetch_add(1, Ordering::SeqCst);
-            if !self.closed.load(Ordering::SeqCst) {
-                return inside;
-            }
-            drop(inside);
-            changed.await;
-        }
-    }
-
-    /// Stops new writes, and waits for those that are under way.
-    pub(crate) async fn close(&self, within: Duration) -> Result<()> {
-        self.closed.store(true, Ordering::SeqCst);
-        let by = Instant::now() + within;
-        while self.busy.load(Ordering::SeqCst) > 0 {
-            if Instant::now() > by {
-                bail!("{} writers are still at it after {within:?}", self.busy.load(Ordering::SeqCst));
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn open(&self) {
-        self.closed.store(false, Ordering::SeqCst);
-        self.changed.notify_waiters();
-    }
-}
-
-/// A write that is under way.
-#[derive(Debug)]
-pub(crate) struct Inside(Arc<Gate>);
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl Clients {
     /// They begin at once.
     pub(crate) fn start(options: &Options, poster: &Poster, gate: &Arc<Gate>) -> Self {
         let mut tasks = JoinSet::new();
-        let pace = Duration::from_secs_f64(options.clients as f64 / f64::from(options.rate.max(1)));
+        let pace = pace(options.clients, options.rate);
         for number in 0..options.clients {
             let client = Client {
                 poster: poster.clone(),
                 gate: Arc::clone(gate),
                 random: Random::named(options.seed, &format!("client {number}")),
-                first_user: number as u32 * USERS,
-                numbers: [0; USERS as usize],
+                users: Users::of(number),
+                pace,
+            };
+            tasks.spawn(client.run());
+        }
+        let pace = self::pace(options.streams, options.lines);
+        for number in options.clients..options.clients + options.streams {
+            let client = StreamingClient {
+                poster: poster.clone(),
+                gate: Arc::clone(gate),
+                random: Random::named(options.seed, &format!("client {number}")),
+                users: Users::of(number),
                 pace,
             };
             tasks.spawn(client.run());
@@ -134,12 +92,16 @@ impl Clients {
     }
 }
 
+/// How long each of some clients has for an event, so that all together have that rate.
+fn pace(clients: usize, rate: u32) -> Duration {
+    Duration::from_secs_f64(clients as f64 / f64::from(rate.max(1)))
+}
+
 struct Client {
     poster: Poster,
     gate: Arc<Gate>,
     random: Random,
-    first_user: u32,
-    numbers: [u32; USERS as usize],
+    users: Users,
     pace: Duration,
 }
 
@@ -155,16 +117,11 @@ impl Client {
     }
 
     async fn post(&mut self) {
-        let which = self.random.below(USERS as usize);
-        let user = self.first_user + which as u32;
-        let event = Event { id: Uuid::new_v4(), user, number: self.numbers[which] };
-        self.numbers[which] += 1;
+        let event = self.users.event(&mut self.random);
         let by = Instant::now() + GIVEN_UP_AFTER;
-        let began = now();
         while Instant::now() < by {
             let instance = self.random.below(self.poster.bases.len());
             if self.poster.post(&event, instance).await.is_ok() {
-                self.poster.history.took(now() - began);
                 if self.random.percent(POSTED_TWICE) {
                     let instance = self.random.below(self.poster.bases.len());
                     // Acknowledged or not: the event is there.
@@ -175,13 +132,6 @@ impl Client {
             sleep(Duration::from_millis(self.random.between(20..=250))).await;
         }
     }
-}
-
-/// The body of a post.
-struct Event {
-    id: Uuid,
-    user: u32,
-    number: u32,
 }
 
 impl Poster {
@@ -227,12 +177,7 @@ impl Poster {
         } else {
             ("/events/generate", "payload", StatusCode::CREATED)
         };
-        let body = json!({
-            "eventId": event.id,
-            "userId": user_name(event.user),
-            "eventType": "LOGIN",
-            payload: {"number": event.number},
-        });
+        let body = event.body(payload);
         let answer = self.http.post(format!("{}{route}", self.bases[instance])).json(&body).send().await?;
         if answer.status() != status {
             let (status, problem) = (answer.status(), answer.text().await?);

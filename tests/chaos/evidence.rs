@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use futures::{future::try_join_all, try_join};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,13 +15,13 @@ use crate::{
     commits::Commit,
     database::Stored,
     history::{Millis, TopicOffset},
-    instance::{DEAD_LETTERS, TOPIC},
+    instance::{DEAD_LETTERS, Instance, TOPIC},
     logs::{self, Written},
     stage::Stage,
     unclean::Election,
 };
 
-/// An instance lists some hundred thousand events.
+/// An instance lists some million events.
 const LISTED_WITHIN: Duration = Duration::from_secs(120);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -59,6 +60,13 @@ pub(crate) struct Holding {
     pub(crate) events: Vec<Listed>,
 }
 
+impl Holding {
+    async fn read(stage: &Stage, instance: &Instance) -> Result<Self> {
+        let partitions = owned(stage, &instance.base).await?;
+        Ok(Self { instance: instance.number, partitions, events: list(stage, &instance.base).await? })
+    }
+}
+
 /// An event as `GET /events/processed` shows it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed {
@@ -75,20 +83,23 @@ impl Evidence {
         committed: BTreeMap<i32, i64>,
     ) -> Result<Self> {
         let brokers = stage.brokers.addresses().join(",");
-        let written = logs::read(&brokers, TOPIC).await?;
+        let holdings = stage.regulars().iter().map(|instance| Holding::read(stage, instance));
+        let (written, dead, holdings) = try_join!(
+            logs::read(&brokers, TOPIC),
+            logs::read(&brokers, DEAD_LETTERS),
+            try_join_all(holdings)
+        )?;
         let mut letters = HashMap::new();
-        for letter in logs::read(&brokers, DEAD_LETTERS).await? {
+        for letter in dead {
             let first = letters.entry(letter.key).or_insert(letter.at);
             *first = letter.at.min(*first);
         }
         let commits = stage.commits.lock().await.read(&stage.admin).await?.to_vec();
-        let mut holdings = Vec::new();
         let mut holders: HashMap<Uuid, Vec<usize>> = HashMap::new();
-        for instance in stage.regulars() {
-            let partitions = owned(stage, &instance.base).await?;
-            let events = list(stage, &instance.base).await?;
-            events.iter().for_each(|event| holders.entry(event.id).or_default().push(instance.number));
-            holdings.push(Holding { instance: instance.number, partitions, events });
+        for holding in &holdings {
+            for event in &holding.events {
+                holders.entry(event.id).or_default().push(holding.instance);
+            }
         }
         let stored = match &stage.options.database {
             Some(database) => Some(database.read().await?),

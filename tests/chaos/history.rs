@@ -45,6 +45,11 @@ pub(crate) struct Posted {
     /// Its number among its user's events.
     pub(crate) number: u32,
     pub(crate) state: WriteState,
+    /// The highest number of its user that had been sent when it was first acknowledged, where it had been sent more than
+    /// once by then: its place is before what was sent later. Otherwise its own.
+    pub(crate) before: u32,
+    /// When it was sent first.
+    sent_at: Millis,
     /// How often it was sent on its way.
     pub(crate) attempts: u32,
     /// How many of these attempts were answered that it was not written.
@@ -90,6 +95,8 @@ pub(crate) struct Run {
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) posted: HashMap<Uuid, Posted>,
+    /// The highest number of each user that was sent.
+    latest: HashMap<u32, u32>,
     /// Events of the topic before it was deleted and made again.
     pub(crate) of_before: HashMap<Uuid, WriteState>,
     /// Malformed records that were acknowledged, by their key.
@@ -98,6 +105,8 @@ pub(crate) struct Known {
     pub(crate) runs: Vec<Run>,
     /// Posts without an answer in time: to which instance, from when until when.
     pub(crate) unanswered: Vec<(usize, Millis, Millis)>,
+    /// Answers to streams that are not those of their lines.
+    pub(crate) wrong_receipts: Vec<String>,
     /// An incident that is no fault of the schedule, such as an instance that ended by itself.
     pub(crate) unexpected: Vec<String>,
     /// When the group's offsets were set back to the beginning, from when until when.
@@ -120,6 +129,10 @@ pub(crate) struct Figures {
     pub(crate) acknowledged: u64,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
+    /// Streams of many events, and how many of them their clients broke off.
+    pub(crate) streams: (u64, u64),
+    /// The events that a receipt of a stream acknowledged.
+    pub(crate) receipts: u64,
     pub(crate) transactions: (u64, u64, u64),
     pub(crate) malformed: u64,
     pub(crate) processed: u64,
@@ -171,9 +184,13 @@ impl History {
     pub(crate) fn sent(&self, id: Uuid, user: u32, number: u32) {
         let mut known = self.known();
         let layout = known.layout;
+        let latest = known.latest.entry(user).or_default();
+        *latest = number.max(*latest);
         let posted = known.posted.entry(id).or_insert_with(|| Posted {
             user,
             number,
+            before: number,
+            sent_at: now(),
             state: WriteState::Unknown,
             attempts: 0,
             unwritten: 0,
@@ -187,27 +204,24 @@ impl History {
 
     /// Kafka has it there, says who took it.
     pub(crate) fn acknowledged(&self, id: Uuid, place: TopicOffset) {
-        let mut known = self.known();
-        let layout = known.layout;
+        let mut held = self.known();
+        let known = &mut *held;
         let Some(posted) = known.posted.get_mut(&id) else { return };
         posted.state = WriteState::Acknowledged;
         posted.acknowledged.push(place);
         posted.acknowledged_at = now();
-        posted.layouts.1 = layout;
-        let again = posted.acknowledged.len() > 1;
-        if again {
+        posted.layouts.1 = known.layout;
+        if posted.acknowledged.len() > 1 {
             known.figures.duplicates += 1;
         } else {
+            if posted.attempts > 1 {
+                posted.before = known.latest.get(&posted.user).copied().unwrap_or(posted.number);
+            }
             known.figures.acknowledged += 1;
+            known.figures.slowest = known.figures.slowest.max(posted.acknowledged_at - posted.sent_at);
         }
-        drop(known);
+        drop(held);
         self.write(format_args!("acknowledged {id} {}/{}", place.0, place.1));
-    }
-
-    /// An event was acknowledged so long after its first post.
-    pub(crate) fn took(&self, time: Millis) {
-        let figures = &mut self.known().figures;
-        figures.slowest = figures.slowest.max(time);
     }
 
     /// The instance that took it says that it was not written.

@@ -96,6 +96,9 @@ impl Instance {
             ("KAFKA_REBALANCE_TIMEOUT", "12s"),
             ("COMMIT_INTERVAL", "500ms"),
             ("METADATA_MAX_AGE", &max_age),
+            // Everything stays in memory.
+            ("STORE_MAX_EVENTS", "10000000"),
+            ("STORE_MAX_BYTES", "8GiB"),
             ("RUST_LOG", "info,rskafka=warn,tracing=warn,highwater::published=off"),
             ("LOG_FORMAT", "json"),
         ];

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! schedule ─▶ faults ─▶ instances, proxies, brokers
-//!   clients, transactions, malformed ─▶ history ◀─ instances' log lines
-//!                                          │
-//!   Kafka's logs, listings ─▶ evidence ─▶ checks ─▶ report
+//!   clients, streams, transactions, malformed ─▶ history ◀─ instances' log lines
+//!                                                   │
+//!            Kafka's logs, listings ─▶ evidence ─▶ checks ─▶ report
 //! ```
 
 mod addresses;
@@ -17,8 +17,10 @@ mod clients;
 mod commits;
 mod database;
 mod database_link;
+mod events;
 mod evidence;
 mod faults;
+mod gate;
 mod history;
 mod instance;
 mod logs;
@@ -31,6 +33,7 @@ mod replays;
 mod report;
 mod schedule;
 mod stage;
+mod streams;
 mod transactions;
 mod unclean;
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use tokio::time::sleep;
 
-use crate::{admin::Admin, batch::Batch, clients::Gate, history::History, instance::TOPIC, random::Random};
+use crate::{admin::Admin, batch::Batch, gate::Gate, history::History, instance::TOPIC, random::Random};
 
 /// How long it rests between two records.
 const REST: Duration = Duration::from_millis(400);

@@ -19,9 +19,14 @@ pub(crate) struct Options {
     pub(crate) database: Option<Database>,
     pub(crate) assignor: String,
     pub(crate) instances: usize,
+    /// The clients that post one event after the other.
     pub(crate) clients: usize,
-    /// Posts a second, all clients together.
+    /// Posts a second, all of them together.
     pub(crate) rate: u32,
+    /// The clients that post streams.
+    pub(crate) streams: usize,
+    /// Lines a second, all streams together.
+    pub(crate) lines: u32,
     pub(crate) partitions: i32,
     /// The kinds of faults that may be drawn.
     pub(crate) kinds: Vec<Kind>,
@@ -59,6 +64,7 @@ pub(crate) enum Sabotage {
     NoFencing,
     WatermarkOffByOne,
     AckBeforeKafka,
+    ReceiptBeforeKafka,
     PositionBeforeEvents,
     NoUniqueId,
     RetryWithNewNumbers,
@@ -66,12 +72,13 @@ pub(crate) enum Sabotage {
 }
 
 impl Sabotage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::CommitBeforeProcessing,
         Self::NoAdmission,
         Self::NoFencing,
         Self::WatermarkOffByOne,
         Self::AckBeforeKafka,
+        Self::ReceiptBeforeKafka,
         Self::PositionBeforeEvents,
         Self::NoUniqueId,
         Self::RetryWithNewNumbers,
@@ -85,6 +92,7 @@ impl Sabotage {
             Self::NoFencing => "no-fencing",
             Self::WatermarkOffByOne => "watermark-off-by-one",
             Self::AckBeforeKafka => "ack-before-kafka",
+            Self::ReceiptBeforeKafka => "receipt-before-kafka",
             Self::PositionBeforeEvents => "position-before-events",
             Self::NoUniqueId => "no-unique-id",
             Self::RetryWithNewNumbers => "retry-with-new-numbers",
@@ -166,6 +174,8 @@ impl Options {
             instances: number("INSTANCES", 3)?,
             clients: number("CLIENTS", 48)?,
             rate: number("RATE", 400)?,
+            streams: number("STREAMS", 16)?,
+            lines: number("LINES", 400)?,
             partitions: number("PARTITIONS", 6)?,
             kinds,
             unclean_election: sabotage.is_none() && variable("UNCLEAN").as_deref() != Some("no"),

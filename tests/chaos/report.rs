@@ -63,7 +63,9 @@ fn reveals(sabotage: Sabotage) -> &'static [Guarantee] {
         Sabotage::NoAdmission | Sabotage::NoUniqueId => &[Guarantee::NothingTwice],
         Sabotage::RetryWithNewNumbers => &[Guarantee::NoCopies],
         Sabotage::NoFencing => &[Guarantee::NoWorkOfTheFenced],
-        Sabotage::AckBeforeKafka | Sabotage::SwapWithoutCatchingUp => &[Guarantee::NothingLost],
+        Sabotage::AckBeforeKafka | Sabotage::ReceiptBeforeKafka | Sabotage::SwapWithoutCatchingUp => {
+            &[Guarantee::NothingLost]
+        }
         Sabotage::PositionBeforeEvents => &[Guarantee::NothingLost, Guarantee::OffsetsNeverAhead],
     }
 }
@@ -92,7 +94,18 @@ impl fmt::Display for Report {
             "  acknowledged           {} events, {} of them more than once on purpose or by chance",
             figures.acknowledged, figures.duplicates
         )?;
-        writeln!(f, "  posts not acknowledged {} (posted again with the same eventId)", figures.refused)?;
+        writeln!(
+            f,
+            "  not acknowledged       {} times (posted again with the same eventId)",
+            figures.refused
+        )?;
+        let (streams, broken_off) = figures.streams;
+        writeln!(
+            f,
+            "  streams                {streams}, {broken_off} of them broken off by the client; {} events acknowledged by \
+             their receipts",
+            figures.receipts
+        )?;
         writeln!(f, "  slowest event          {:.1} s until acknowledged", figures.slowest as f64 / 1000.0)?;
         writeln!(
             f,

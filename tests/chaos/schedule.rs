@@ -248,6 +248,8 @@ pub(crate) struct Schedule {
     instances: usize,
     protocol: Protocol,
     partitions: i32,
+    /// Events a second.
+    rate: u32,
 }
 
 /// More partitions than that are not made, however long the run.
@@ -262,6 +264,7 @@ impl Schedule {
             instances: options.instances,
             protocol: options.protocol,
             partitions: options.partitions,
+            rate: options.rate + options.lines,
         }
     }
 
@@ -361,10 +364,10 @@ impl Schedule {
                 self.partitions += more;
                 Fault::Partitions { more }
             }
-            // Less would outlast the quota by far: Kafka's answer to one batch too many is how long to wait, which a
-            // quota that is lifted does not take back.
+            // About what the events need. Less would outlast the quota by far: Kafka's answer to one batch too many is how
+            // long to wait, which a quota that is lifted does not take back.
             Kind::Quota => Fault::Quota {
-                bytes: 1_000 * self.random.between(15..=40) as u32,
+                bytes: self.rate * self.random.between(38..=100) as u32,
                 length: seconds(self.random.between(4..=10)),
             },
             Kind::Roll => Fault::Roll { to: self.protocol },

@@ -13,9 +13,10 @@ use tokio::runtime::Builder;
 use crate::{
     admin::Admin,
     brokers::Brokers,
-    clients::{Clients, Gate, Poster},
+    clients::{Clients, Poster},
     commits::Commits,
     database::Database,
+    gate::Gate,
     history::History,
     instance::Instance,
     malformed,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     admin::{Admin, OF_TRANSACTION, check, persistently, text, topic_name},
     batch::{Author, Batch},
-    clients::Gate,
+    gate::Gate,
     history::{History, TopicOffset, user_name},
     instance::TOPIC,
     random::Random,

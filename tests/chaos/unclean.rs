@@ -18,7 +18,7 @@ use crate::{
     admin::{PREFERRED, UNCLEAN, persistently},
     commits::Commit,
     history::{Known, Millis, TopicOffset, WriteState, now},
-    instance::{GROUP, TOPIC},
+    instance::TOPIC,
     logs,
     stage::Stage,
     transactions::{FIRST_USER, USERS},

@@ -29,7 +29,8 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
         }
     }
     for holding in &evidence.holdings {
-        let mut last: HashMap<(u32, i32), (u32, Uuid)> = HashMap::new();
+        // Of what was stored so far, the event with the highest number.
+        let mut highest: HashMap<(u32, i32), (u32, Uuid)> = HashMap::new();
         for event in &holding.events {
             let Some(posted) = known.posted.get(&event.id) else { continue };
             // Where it was really written: a record that Kafka never acknowledged has no order.
@@ -39,20 +40,20 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
             if posted.spans_partition_counts() {
                 continue;
             }
-            let before = last.entry((posted.user, place.0)).or_insert((posted.number, event.id));
-            if posted.number < before.0 {
+            let highest = highest.entry((posted.user, place.0)).or_insert((posted.number, event.id));
+            if posted.before < highest.0 {
                 let what = format!(
                     "instance {} has {} of {} after its number {} ({} after {})",
                     holding.instance,
                     posted.number,
                     user_name(posted.user),
-                    before.0,
+                    highest.0,
                     event.id,
-                    before.1
+                    highest.1
                 );
                 findings.add(Guarantee::UsersInOrder, what);
             }
-            *before = (posted.number, event.id);
+            *highest = (posted.number, event.id).max(*highest);
         }
     }
 }
