@@ -279,9 +279,11 @@ pub(super) fn problems(max_bytes: usize) -> [(&'static str, &'static str, Proble
     ]
 }
 
-/// A header's value as it came, if there is one. `warp::header::optional` refuses other bytes than ASCII.
+/// A header's value as it came, if there is one. `value` takes all bytes, and rejects what is not there, which is an
+/// allocation; `optional` does not, and takes ASCII alone.
 pub fn header(
     name: &'static str,
 ) -> impl Filter<Extract = (Option<HeaderValue>,), Error = Infallible> + Copy {
-    warp::header::value(name).map(Some).or(warp::any().map(|| None)).unify()
+    let other_bytes = warp::header::value(name).map(Some).or(warp::any().map(|| None)).unify();
+    warp::header::optional(name).or(other_bytes).unify()
 }
