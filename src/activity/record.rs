@@ -55,6 +55,13 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<ActivityEvent, Malformed>
     if nests_deeper(value, MAX_DEPTH) {
         return Err(malformed(format!("nests deeper than {MAX_DEPTH} levels")));
     }
+    // Most events are this service's own.
+    let own = ActivityEvent::as_written(text);
+    if let Some(own) = own.filter(|own| {
+        !identity::is_none(own.id()) && !is_blank(&own.user_id()) && !is_blank(&own.event_type())
+    }) {
+        return Ok(own);
+    }
     let [event_id, user_id, event_type, timestamp, payload, metadata] = fields(text)?;
 
     let id = string("eventId", event_id)?;

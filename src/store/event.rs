@@ -3,7 +3,11 @@
 use std::{borrow::Cow, ops::Range};
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
-use highwater_web::json::push_compact;
+use highwater_web::{
+    json::{is_compact, push_compact},
+    timestamp,
+};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -55,7 +59,7 @@ impl ActivityEvent {
         json.extend_from_slice(TYPE_FIELD);
         let event_type_len = push_string(&mut json, event_type);
         json.extend_from_slice(TIMESTAMP_FIELD);
-        push_timestamp(&mut json, timestamp);
+        json.extend_from_slice(&timestamp_text(timestamp));
         json.extend_from_slice(PAYLOAD_FIELD);
         push_compact(&mut json, payload);
         json.push(b'}');
@@ -71,8 +75,7 @@ impl ActivityEvent {
 
     /// The timestamp in milliseconds since 1970. Each call parses it from the JSON.
     pub fn timestamp_millis(&self) -> i64 {
-        let begin = self.after_type() + TIMESTAMP_FIELD.len();
-        read_timestamp(&self.json[begin..begin + TIMESTAMP_LENGTH])
+        read_timestamp(&self.json[self.timestamp()])
     }
 
     /// The userId, unescaped.
@@ -111,13 +114,28 @@ impl ActivityEvent {
     /// The event in two parts, for answers that name the payload differently: everything before the comma that
     /// introduces the payload, and the payload.
     pub fn split(&self) -> (&[u8], &[u8]) {
-        let before_payload = self.after_type() + TIMESTAMP_FIELD.len() + TIMESTAMP_LENGTH + 1;
+        let before_payload = self.timestamp().end + 1;
         let payload = before_payload + PAYLOAD_FIELD.len() - 1;
         (&self.json[..before_payload], &self.json[payload..self.json.len() - 1])
     }
 
-    /// The event of this JSON, where it is as [`ActivityEvent::new`] writes it.
-    #[cfg(feature = "postgres")]
+    /// The event of this text, where it is JSON that [`ActivityEvent::new`] would write again byte by byte.
+    pub fn as_written(text: &str) -> Option<Self> {
+        let event = Self::from_json(text.as_bytes())?;
+        let is_plain = |names: &[u8]| names.iter().all(|byte| *byte >= b' ' && *byte != b'\\');
+        let id = event.id.hyphenated();
+        let timestamp = text.get(event.timestamp())?;
+        let payload = text.get(event.timestamp().end + PAYLOAD_FIELD.len()..text.len() - 1)?;
+        let is_it = is_plain(event.user_and_type())
+            && text[ID_FIELD.len()..].starts_with(&*id.encode_lower(&mut Uuid::encode_buffer()))
+            && timestamp_text(timestamp::parse(timestamp).ok()?) == timestamp.as_bytes()
+            && payload.starts_with('{')
+            && serde_json::from_str::<IgnoredAny>(payload).is_ok()
+            && is_compact(payload);
+        is_it.then_some(event)
+    }
+
+    /// The event of this JSON, where it is as [`ActivityEvent::new`] writes it, as far as its fields can be found.
     pub(super) fn from_json(json: &[u8]) -> Option<Self> {
         let rest = json.strip_prefix(ID_FIELD)?;
         let id = Uuid::try_parse_ascii(rest.get(..36)?).ok()?;
@@ -151,6 +169,12 @@ impl ActivityEvent {
         &self.json[self.after_type() - self.event_type_len as usize..self.after_type()]
     }
 
+    /// Where the timestamp is in the JSON.
+    fn timestamp(&self) -> Range<usize> {
+        let begin = self.after_type() + TIMESTAMP_FIELD.len();
+        begin..begin + TIMESTAMP_LENGTH
+    }
+
     fn after_type(&self) -> usize {
         BEFORE_USER_ID + self.user_id_len as usize + TYPE_FIELD.len() + self.event_type_len as usize
     }
@@ -177,7 +201,6 @@ pub(super) fn user_json(user_id: &str) -> Vec<u8> {
 }
 
 /// The length of the JSON string at the beginning, its quotes included.
-#[cfg(feature = "postgres")]
 fn string_len(json: &[u8]) -> Option<usize> {
     let mut bytes = json.strip_prefix(b"\"")?.iter().enumerate();
     while let Some((index, byte)) = bytes.next() {
@@ -211,8 +234,8 @@ fn push_string(json: &mut Vec<u8>, text: &str) -> u32 {
     (json.len() - before) as u32
 }
 
-/// Writes `YYYY-MM-DDTHH:MM:SS.mmmZ`.
-fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`
+fn timestamp_text(timestamp: DateTime<Utc>) -> [u8; TIMESTAMP_LENGTH] {
     /// 0000-01-01T00:00:00.000Z
     const FIRST: i64 = -62_167_219_200_000;
     /// 9999-12-31T23:59:59.999Z
@@ -229,10 +252,10 @@ fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
     put(&mut text[14..16], time.minute());
     put(&mut text[17..19], time.second());
     put(&mut text[20..23], time.and_utc().timestamp_subsec_millis());
-    json.extend_from_slice(&text);
+    text
 }
 
-/// The milliseconds since 1970 that [`push_timestamp`] wrote.
+/// The milliseconds since 1970 of a [`timestamp_text`].
 fn read_timestamp(text: &[u8]) -> i64 {
     let number = |digits: Range<usize>| {
         text[digits].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))

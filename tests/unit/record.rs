@@ -75,6 +75,39 @@ fn an_event_is_read_back_byte_by_byte() {
 }
 
 #[test]
+fn what_is_nearly_as_this_service_writes_it_is_read_as_what_others_write() {
+    let own = with("", "");
+    let (upper, plain, nil) = (ID.to_uppercase(), ID.replace('-', ""), Uuid::nil().to_string());
+    let payload = r#"{"n":1.0}"#;
+    for (part, other) in [
+        (ID, upper.as_str()),
+        (ID, plain.as_str()),
+        (ID, nil.as_str()),
+        ("ada", " \u{200b}"),
+        ("ada", "\\u0061da"),
+        ("ada", "a\tda"),
+        ("LOGIN", ""),
+        (":05.678Z", ":60.678Z"),
+        ("T03:04:05.678Z", "T24:00:00.000Z"),
+        ("T03:04:05.678Z", " 03:04:05.678Z"),
+        ("-01-02", "-02-30"),
+        (payload, r#"{"n": 1.0}"#),
+        (payload, r#"{"n":"a b"}"#),
+        (payload, r#"{"n":1.}"#),
+        (payload, "[]"),
+        (payload, "null"),
+        (payload, r#"{},"payload":{}"#),
+        (payload, r#"{},"other":{}"#),
+        (payload, "{}}"),
+    ] {
+        let value = own.replace(part, other);
+        assert_ne!(value, own);
+        let read = |value: &str| parse(&record(Some(value.as_bytes()))).ok();
+        assert_eq!(read(&value), read(&format!(" {value}")), "{value}");
+    }
+}
+
+#[test]
 fn fields_come_in_any_order_with_blanks_and_escapes() {
     let value = format!(
         " {{ \"payload\" : {{ }} , \"event\\u0054ype\" : \"view\\u00e9\" ,\n \"user\\u0049d\" : \"a\\\"b\" ,\t\"eventId\" : \"{ID}\" }} \r\n"
@@ -327,5 +360,21 @@ proptest! {
         if let Ok(event) = parse(&record(Some(&value))) {
             prop_assert!(serde_json::from_slice::<Value>(event.json()).is_ok());
         }
+    }
+
+    /// No value of this service begins with a blank: such a one is always taken apart.
+    #[test]
+    fn what_looks_like_this_services_own_is_read_as_what_others_write(
+        at in 0_usize..150,
+        old in 0_usize..3,
+        new in prop::sample::select(&["", " ", "\t", "\"", "\\", "{", "}", ",", ":", "0", "9", "A", "60", "24", "\u{200b}"][..]),
+    ) {
+        let mut value = with("", "").replace("ada", "åda");
+        let at = at % value.len();
+        let (at, end) = (value.floor_char_boundary(at), value.ceil_char_boundary((at + old).min(value.len())));
+        value.replace_range(at..end, new);
+        let of_others = format!(" {value}");
+        let read = |value: &str| parse(&record(Some(value.as_bytes()))).ok();
+        prop_assert_eq!(read(&value), read(&of_others), "{}", value);
     }
 }

@@ -34,12 +34,25 @@ pub fn nests_deeper(json: &[u8], most: usize) -> bool {
     false
 }
 
+/// Whether valid JSON has no blanks between its tokens.
+pub fn is_compact(json: &str) -> bool {
+    let mut compact = Vec::new();
+    !has_blanks(json.as_bytes()) || {
+        push_compact(&mut compact, json);
+        compact.len() == json.len()
+    }
+}
+
+/// Whether valid JSON has blanks between its tokens or spaces within its strings: it has nothing else up to the space. Looked
+/// for without a branch, so that many bytes are seen at once: most payloads are compact, and done with this.
+fn has_blanks(json: &[u8]) -> bool {
+    json.iter().fold(false, |found, byte| found | (*byte <= b' '))
+}
+
 /// Appends valid JSON without the blanks between its tokens: the result is one line.
 pub fn push_compact(to: &mut Vec<u8>, json: &str) {
     let json = json.as_bytes();
-    // In valid JSON, bytes up to the space are blanks, or spaces within strings. The search has no branch, so it looks at
-    // many bytes at once: most payloads are compact, and done with this.
-    if !json.iter().fold(false, |found, byte| found | (*byte <= b' ')) {
+    if !has_blanks(json) {
         to.extend_from_slice(json);
         return;
     }
