@@ -25,14 +25,14 @@ async fn a_newer_schema_is_refused_and_one_that_is_not_there_where_it_may_not_be
     let (mut config, database) = stores.database().await.unwrap();
     config.migrate = false;
     let missing = PostgresStore::open(config.clone()).await.unwrap_err();
-    assert!(missing.0.contains("highwater migrate"), "{missing}");
+    assert!(missing.to_string().contains("highwater migrate"), "{missing}");
     PostgresStore::migrate(&config).await.unwrap();
     PostgresStore::open(config.clone()).await.unwrap();
     database.batch_execute("INSERT INTO migrations (version) VALUES (99)").await.unwrap();
     for migrate in [true, false] {
         config.migrate = migrate;
         let newer = PostgresStore::open(config.clone()).await.unwrap_err();
-        assert!(newer.0.contains("newer highwater"), "{newer}");
+        assert!(newer.to_string().contains("newer highwater"), "{newer}");
     }
     stores.clean_up().await;
 }
@@ -75,7 +75,7 @@ async fn once_migrated_the_service_needs_no_right_to_change_the_schema() {
     database.batch_execute(&demoted).await.unwrap();
     eventually("a write is refused as read-only", async || {
         let refused = store.admit(0, records(4, 4..5), 5.into()).await.unwrap_err();
-        refused.0.contains("read-only").then_some(())
+        refused.to_string().contains("read-only").then_some(())
     })
     .await;
     database.batch_execute(&format!("ALTER ROLE {role} RESET default_transaction_read_only")).await.unwrap();
@@ -116,7 +116,7 @@ async fn after_each_fault_the_batch_goes_in_once() {
         let batch = || records(offset, offset as u32..offset as u32 + 5);
         let refused =
             eventually(says, async || store.admit(0, batch(), (offset + 5).into()).await.err()).await;
-        assert!(refused.0.contains(says), "{refused}");
+        assert!(refused.to_string().contains(says), "{refused}");
         assert!(store.error().is_some_and(|error| error.contains(says)));
         database.batch_execute(mend).await.unwrap();
         eventually("the batch is in", async || {
@@ -146,6 +146,6 @@ async fn a_database_that_is_away_at_the_start_is_waited_for() {
     let store = PostgresStore::open(config).await.unwrap();
     assert!(store.error().unwrap().contains("refused"), "{:?}", store.error());
     let unavailable = store.end().await.unwrap_err();
-    assert!(unavailable.0.contains("refused"), "{unavailable}");
+    assert!(unavailable.to_string().contains("refused"), "{unavailable}");
     stores.clean_up().await;
 }

@@ -14,7 +14,7 @@ async fn what_claims_a_partition_fences_all_that_claimed_it_before() {
     admit(&*old, 0, records(0, 0..3)).await;
     assert_eq!(begin(&*new, 0).await, 3, "it goes on where the other was");
     let refused = old.admit(0, records(3, 3..5), 5.into()).await.unwrap_err();
-    assert!(refused.0.contains("claimed"), "{refused}");
+    assert!(refused.to_string().contains("claimed"), "{refused}");
     assert!(old.advance(0, 7.into()).await.is_err());
     assert!(old.move_to(0, 7.into()).await.is_err());
     assert_eq!(all(&*new).await, [0, 1, 2], "nothing of it is there");
@@ -87,6 +87,6 @@ async fn a_topic_that_is_made_again_begins_anew_and_one_of_another_name_is_refus
     config.topic = "others".to_owned();
     let other = PostgresStore::open(config).await.unwrap();
     let refused = other.take_up(0, &log(3, 0..3)).await.unwrap_err();
-    assert!(refused.0.contains("STORE_SCHEMA"), "{refused}");
+    assert!(refused.to_string().contains("STORE_SCHEMA"), "{refused}");
     stores.clean_up().await;
 }

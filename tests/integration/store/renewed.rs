@@ -26,7 +26,7 @@ async fn a_new_password_of_the_database_needs_no_restart() {
                  SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'highwater'";
     server.psql(renew).await;
     eventually("the old password is refused", async || {
-        store.end().await.err().is_some_and(|refused| refused.0.contains("[28P01]")).then_some(())
+        store.end().await.err().is_some_and(|refused| refused.to_string().contains("[28P01]")).then_some(())
     })
     .await;
     fs::write(&file, server.url.replacen(":highwater@", ":another@", 1)).unwrap();
