@@ -48,15 +48,17 @@ async fn serve(change: impl FnOnce(&mut Config)) -> (SocketAddr, Arc<Traffic>) {
     (address, traffic)
 }
 
-/// The second message of a stream waits for a permit.
-static SECOND: Semaphore = Semaphore::const_new(0);
+thread_local! {
+    /// The second message of a stream waits for a permit. Each test has a thread, and permits, of its own.
+    static SECOND: Arc<Semaphore> = Arc::new(Semaphore::new(0));
+}
 
 /// Server-sent events: one at once, and one later.
 fn endless() -> Response {
     let messages = stream::unfold(0, async |sent| {
         match sent {
             0 => {}
-            1 => SECOND.acquire().await.unwrap().forget(),
+            1 => SECOND.with(Arc::clone).acquire().await.unwrap().forget(),
             _ => return None,
         }
         Some((Ok::<_, Infallible>(format!(":{sent}\n\n")), sent + 1))
@@ -130,7 +132,7 @@ async fn an_answer_without_an_end_has_its_line_when_it_is_over_and_is_not_packed
     let (address, _) = serve(|config| config.access_log = AccessLog::All).await;
     let (mut stream, mut answer) = begun(address).await;
     assert!(lines().is_empty(), "it is not over");
-    SECOND.add_permits(1);
+    SECOND.with(|second| second.add_permits(1));
     stream.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.contains(":1\n\n") && !answer.contains("content-encoding"), "{answer}");
