@@ -156,6 +156,30 @@ async fn a_client_that_reads_no_receipts_is_slowed_and_goes_on_once_it_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_in_the_log_though_the_client_drops_the_stream_in_the_middle() {
+    let connection = Connection::open().await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connection.stream("").await;
+        let lines = stream.lines.take().unwrap();
+        // Many small frames that are not read yet end a connection: docs/using/activity.md.
+        let frame = line("ann").repeat(8);
+        let sending = tokio::spawn(async move { while lines.send(frame.clone().into()).await.is_ok() {} });
+        for _ in 0..500 {
+            let receipt = stream.next().await.unwrap();
+            told.push((position(&receipt), receipt["eventId"].clone()));
+        }
+        drop(stream);
+        sending.await.unwrap();
+    }
+    let log = connection.log().await;
+    assert!(told.iter().all(|(position, id)| log[position] == *id));
+    // And the connection goes on.
+    assert_eq!(connection.get("/health").await.0, 200);
+    connection.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_receipts_of_errors_alone_a_million_bytes_are_one_line_of_sums() {
     let connection = Connection::open().await;
     let mut stream = connection.stream("?receipts=errors").await;
