@@ -157,6 +157,12 @@ async fn every_version_that_is_offered_is_answered_and_can_be_refused() {
         m::AddPartitionsToTxnRequest::default().with_v3_and_below_topics(vec![wanted])
     })
     .await;
+    speak(&broker, &offered, |_| {
+        m::ConsumerGroupHeartbeatRequest::default().with_group_id(group()).with_member_id(member())
+    })
+    .await;
+    speak(&broker, &offered, |_| m::ConsumerGroupDescribeRequest::default().with_group_ids(vec![group()]))
+        .await;
     speak(&broker, &offered, |_| m::AddOffsetsToTxnRequest::default().with_group_id(group())).await;
     speak(&broker, &offered, |_| m::TxnOffsetCommitRequest::default().with_group_id(group())).await;
     speak(&broker, &offered, |_| m::EndTxnRequest::default()).await;
