@@ -6,6 +6,7 @@
 mod member;
 mod offsets;
 mod rebalance;
+mod stored;
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,7 @@ pub struct MemberIdentity<'a> {
 }
 
 /// A group.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Group {
     phase: Phase,
     generation: i32,

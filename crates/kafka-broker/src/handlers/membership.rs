@@ -13,7 +13,10 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, code, text};
-use crate::groups::{Admission, Group, Joined, Joining, MemberIdentity};
+use crate::{
+    groups::{Admission, Group, Joined, Joining, MemberIdentity},
+    state::State,
+};
 
 /// The first version of JoinGroup with MEMBER_ID_REQUIRED (KIP-394).
 const KNOWS_MEMBER_ID_REQUIRED: i16 = 4;
@@ -47,9 +50,9 @@ impl Answered for JoinGroupRequest {
             }
             Admission::Refused(error) => return self.refuse(error.code()),
         };
-        let gone = || Some(Err(ResponseError::UnknownMemberId));
-        let joined = context.shared.forever(|state| {
-            state.groups.get(&group).map_or_else(gone, |group| group.joined(&id, instance.as_deref()))
+        let joined = context.shared.forever(|state| match state.groups.get(&group) {
+            Some(group) => group.joined(&id, instance.as_deref()),
+            None => Some(Err(gone(state))),
         });
         match joined.await {
             Ok(joined) => told(joined, &self),
@@ -112,6 +115,11 @@ fn told(joined: Joined, request: &JoinGroupRequest) -> JoinGroupResponse {
         .with_members(members.collect())
 }
 
+/// Why a group that was there is not.
+fn gone(state: &State) -> ResponseError {
+    state.coordination.check().err().unwrap_or(ResponseError::UnknownMemberId)
+}
+
 /// Calls a group; an unknown group has no members (`validateGroupStatus`).
 fn in_group<T>(
     context: &Context<'_>,
@@ -150,9 +158,10 @@ impl Answered for SyncGroupRequest {
             Ok(names) => names,
             Err(error) => return self.refuse(error.code()),
         };
-        let gone = || Some(Err(ResponseError::UnknownMemberId));
-        let synced = context.shared.forever(|state| {
-            state.groups.get(self.group_id.as_str()).map_or_else(gone, |group| group.synced(identity))
+        let is_replicated = |state: &State| state.coordination.has_stored(&self.group_id);
+        let synced = context.shared.forever(|state| match state.groups.get(self.group_id.as_str()) {
+            Some(group) => group.synced(identity).filter(|synced| synced.is_err() || is_replicated(state)),
+            None => Some(Err(gone(state))),
         });
         match synced.await {
             Ok(assignment) => SyncGroupResponse::default()
