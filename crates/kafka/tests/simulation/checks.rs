@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,7 +18,9 @@ use kafka_protocol::{
 };
 
 use crate::{
-    members::{GROUP, Item, TOPIC},
+    brokers::Brokers,
+    histories::Histories,
+    members::{DEAD_LETTERS, GROUP, Item, TOPIC},
     network::HostId,
     trace::Trace,
     world::{MEMBERS, Millis},
@@ -29,6 +32,9 @@ pub(crate) const MOST_PARTITIONS: i32 = 8;
 /// A commit on a connection that its member has given up can arrive after later ones, as long as the network is slow. So
 /// what is committed never falls below what was so long ago.
 const OVERTAKEN: Millis = 10_000;
+
+/// The longest lease that one heartbeat gives.
+const LONGEST_SESSION: Millis = 12_000;
 
 /// A guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +89,10 @@ struct Known {
     acknowledged: BTreeMap<(String, i32), (u64, i64)>,
     /// Who has which partition, as the coordinator has it.
     owners: BTreeMap<i32, HostId>,
-    generation: i32,
+    /// The epoch of the coordinator, and the group's generation.
+    generation: (i32, i32),
+    /// When a broker that is the coordinator no more, and does not know that, has heard last of a host.
+    misled: BTreeMap<HostId, Millis>,
     figures: Figures,
     violation: Option<Violation>,
     /// Keys without an acknowledgement since the last fault was over; `None` before that.
@@ -92,10 +101,11 @@ struct Known {
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// The log.
+    /// The log: what all replicas in sync have.
     log: Vec<Item>,
-    /// Its end at the look before the last one.
-    before: usize,
+    /// The leader epoch in which that was compared last.
+    compared: i32,
+    histories: Histories,
     /// The first offset that is not done.
     undone: usize,
     /// The offset after the last that a handler was called with.
@@ -112,6 +122,7 @@ pub(crate) struct Figures {
     pub(crate) failed: u64,
     pub(crate) handled: u64,
     pub(crate) rebalances: u64,
+    pub(crate) truncations: u64,
 }
 
 impl Checks {
@@ -123,34 +134,48 @@ impl Checks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at what the broker has now.
-    pub(crate) fn look(&self, now: Millis, broker: &Broker) {
+    /// Looks at what the brokers have now.
+    pub(crate) fn look(&self, now: Millis, brokers: &Brokers) {
         let mut known = self.known();
         known.now = now;
-        known.look_at_logs(broker);
-        known.look_at_owners(broker);
-        known.look_at_commits(broker);
+        known.look_at_logs(brokers);
+        known.look_for_misled(brokers);
+        if let Some(coordinator) = brokers.coordinator().filter(|broker| broker.coordinates().is_some()) {
+            known.look_at_owners(coordinator);
+            known.look_at_commits(coordinator);
+        }
     }
 
-    /// Whether something was appended between the last two looks.
-    pub(crate) fn was_appended(&self) -> bool {
-        self.known().partitions.iter().any(|partition| partition.log.len() > partition.before)
-    }
-
-    /// The logs lose what was appended between the last two looks, and a new leader epoch begins. Nobody has heard of it
-    /// if all that is on the way gets lost, too.
-    pub(crate) fn cut(&self, broker: &Broker) {
+    /// A broker leads the topic's partitions that may lack what was acknowledged.
+    pub(crate) fn elected_uncleanly(&self, brokers: &Brokers, host: HostId) {
         let mut known = self.known();
         let now = known.now;
-        for index in 0..known.partitions.len() {
-            let end = known.partitions[index].before;
-            broker.truncate(TOPIC, index as i32, end as i64);
-            let gone = known.partitions[index].log.split_off(end);
-            known.trace.line(|| format!("{now} partition {index} loses {gone:?}"));
-            gone.iter().for_each(|item| {
-                known.written.remove(item);
-            });
+        for replica in brokers.on(host).replicas(TOPIC) {
+            let (number, index) = (replica.partition, replica.partition as usize);
+            let begun = replica.leads.filter(|epoch| *epoch > known.partition(number).compared);
+            let Some(epoch) = begun else { continue };
+            let has = read(brokers.on(host), TOPIC, number, 0).map(|(_, item)| item);
+            let place = &mut known.partitions[index];
+            let from = has.zip(&place.log).take_while(|(one, other)| one == *other).count();
+            let gone = place.log.split_off(from);
+            (place.undone, place.called) = (place.undone.min(from), place.called.min(from as i64));
+            place.compared = epoch;
+            place.commits.clear();
+            known.trace.line(|| format!("{now} partition {number} loses {gone:?}"));
+            known.written.retain(|item| !gone.contains(item));
+            known.acknowledged.retain(|(_, of), (_, offset)| *of != number || *offset < from as i64);
+            let place = &mut known.partitions[index];
+            place.histories.part(epoch, from as i64, gone, place.committed);
         }
+    }
+
+    /// A handler is told that the log lost these offsets.
+    pub(crate) fn truncated(&self, host: HostId, partition: i32, offsets: Range<i64>) {
+        let mut known = self.known();
+        let now = known.now;
+        known.trace.line(|| format!("{now} host {host} is told that {partition} lost {offsets:?}"));
+        known.figures.truncations += 1;
+        known.partition(partition).histories.told(now, &offsets);
     }
 
     /// An event's sending has ended.
@@ -181,7 +206,9 @@ impl Checks {
     /// A handler's call begins.
     pub(crate) fn batch_begins(&self, host: HostId, partition: i32) {
         let mut known = self.known();
-        if let Some(owner) = known.owners.get(&partition).copied().filter(|owner| *owner != host) {
+        if let Some(owner) = known.owners.get(&partition).copied().filter(|owner| *owner != host)
+            && !known.is_misled(host)
+        {
             let what = format!("host {host} begins a batch of partition {partition}, which {owner} has");
             known.broken(Guarantee::OneHolder, what);
         }
@@ -193,6 +220,16 @@ impl Checks {
         let now = known.now;
         known.trace.line(|| format!("{now} host {host} handles {partition}/{offset} {item:?}"));
         let place = known.partition(partition);
+        let is_there = place.log.get(offset as usize) == Some(item);
+        if !is_there && place.histories.has_lost(offset, item) {
+            return;
+        }
+        if let Some(from) = place.histories.is_to_be_told(offset) {
+            let what =
+                format!("partition {partition} lost {from} and more, and a handler goes on at {offset}");
+            known.broken(Guarantee::Order, what);
+            return;
+        }
         let due = place.called;
         place.called = due.max(offset + 1);
         if offset > due {
@@ -261,45 +298,93 @@ impl Known {
         &mut self.partitions[index]
     }
 
-    fn look_at_logs(&mut self, broker: &Broker) {
-        for (number, end) in (0..).zip(broker.end_offsets(TOPIC)) {
-            let place = self.partition(number);
-            place.before = place.log.len();
-            let from = place.before as i64;
-            if end <= from {
-                continue;
-            }
-            for (offset, item) in read(broker, TOPIC, number, from) {
-                let expected = self.partition(number).log.len() as i64;
-                debug_assert_eq!(offset, expected, "the broker's log has no gaps");
-                self.partition(number).log.push(item.clone());
-                if self.unwritten.contains(&item) {
-                    let what = format!("{item:?} is at {number}/{offset}, and nothing was written");
-                    self.broken(Guarantee::Acknowledged, what);
+    fn look_at_logs(&mut self, brokers: &Brokers) {
+        for broker in brokers.all() {
+            for replica in broker.replicas(TOPIC) {
+                let place = self.partition(replica.partition);
+                if replica.epoch < place.histories.epoch {
+                    continue;
                 }
-                if !self.written.insert(item.clone()) {
-                    self.broken(Guarantee::NoCopies, format!("{item:?} again, at {number}/{offset}"));
+                if let Some(epoch) = replica.leads.filter(|epoch| *epoch > place.compared) {
+                    place.compared = epoch;
+                    self.compare(broker, replica.partition);
                 }
+                self.look_at_log(broker, replica.partition, replica.high_watermark);
             }
-        }
-        let letters = format!("{TOPIC}.dlq");
-        for ((number, end), from) in (0..).zip(broker.end_offsets(&letters)).zip(&mut self.dead_read) {
-            if end > *from {
-                self.dead.extend(read(broker, &letters, number, *from).map(|(_, item)| item));
-                *from = end;
+            for replica in broker.replicas(DEAD_LETTERS) {
+                let from = &mut self.dead_read[replica.partition as usize];
+                if replica.high_watermark > *from {
+                    let read = read(broker, DEAD_LETTERS, replica.partition, *from);
+                    let read = read.filter(|(offset, _)| *offset < replica.high_watermark);
+                    self.dead.extend(read.map(|(_, item)| item));
+                    *from = replica.high_watermark;
+                }
             }
         }
     }
 
+    /// A leader that begins has all that was replicated.
+    fn compare(&mut self, broker: &Broker, number: i32) {
+        let log = &self.partitions[number as usize].log;
+        let mut has = read(broker, TOPIC, number, 0);
+        let lacks =
+            (0..).zip(log).find(|(offset, item)| has.next().as_ref() != Some(&(*offset, Item::clone(item))));
+        if let Some((offset, item)) = lacks {
+            let what = format!("a leader that begins lacks {item:?} at {number}/{offset}");
+            self.broken(Guarantee::Acknowledged, what);
+        }
+    }
+
+    fn look_at_log(&mut self, broker: &Broker, number: i32, end: i64) {
+        let from = self.partition(number).log.len() as i64;
+        if end <= from {
+            return;
+        }
+        for (offset, item) in read(broker, TOPIC, number, from).filter(|(offset, _)| *offset < end) {
+            let expected = self.partition(number).log.len() as i64;
+            debug_assert_eq!(offset, expected, "the broker's log has no gaps");
+            self.partition(number).log.push(item.clone());
+            if self.unwritten.contains(&item) {
+                let what = format!("{item:?} is at {number}/{offset}, and nothing was written");
+                self.broken(Guarantee::Acknowledged, what);
+            }
+            if !self.written.insert(item.clone()) {
+                self.broken(Guarantee::NoCopies, format!("{item:?} again, at {number}/{offset}"));
+            }
+        }
+    }
+
+    /// A broker that does not know that another one coordinates answers heartbeats, and nobody can tell.
+    fn look_for_misled(&mut self, brokers: &Brokers) {
+        let Some(coordinator) = brokers.coordinator() else { return };
+        for broker in brokers.all().filter(|broker| !std::ptr::eq(*broker, coordinator)) {
+            if broker.coordinates().is_none() {
+                continue;
+            }
+            for (member, since) in broker.heard(GROUP) {
+                let heard = self.now.saturating_sub(since.as_millis() as Millis);
+                if let Some(host) = host_of(&member) {
+                    let last = self.misled.entry(host).or_default();
+                    *last = heard.max(*last);
+                }
+            }
+        }
+    }
+
+    fn is_misled(&self, host: HostId) -> bool {
+        self.misled.get(&host).is_some_and(|heard| self.now < heard + LONGEST_SESSION)
+    }
+
     fn look_at_owners(&mut self, broker: &Broker) {
-        if broker.generation(GROUP) == Some(self.generation) {
+        let epoch = broker.coordinates().unwrap_or_default();
+        if broker.generation(GROUP).is_some_and(|generation| (epoch, generation) == self.generation) {
             return;
         }
         let mut owners = BTreeMap::new();
         let (generation, assignments) = broker.assignments(GROUP).unwrap_or_default();
-        self.generation = generation;
+        self.generation = (epoch, generation);
         for (member, mut assignment) in assignments {
-            let host = MEMBERS.clone().find(|host| member.starts_with(&format!("m{host}-")));
+            let host = host_of(&member);
             let (Some(host), true) = (host, assignment.len() >= 2) else { continue };
             let _version = assignment.split_to(2);
             let assigned = ConsumerProtocolAssignment::decode(&mut assignment, 0);
@@ -341,7 +426,8 @@ impl Known {
                 let what = format!("partition {index}: {settled} was committed long ago, now {committed}");
                 self.broken(Guarantee::Commits, what);
             }
-            if committed > undone {
+            let place = &self.partitions[index];
+            if committed > undone && !place.histories.may_have_committed(now, committed) {
                 let what = format!("partition {index}: {committed} is committed, and {undone} not processed");
                 self.broken(Guarantee::Commits, what);
             }
@@ -350,14 +436,18 @@ impl Known {
 
     fn acknowledge(&mut self, item: &Item, receipt: Receipt) {
         let Receipt { partition, offset, .. } = receipt;
-        let log = &self.partition(partition).log;
+        let place = self.partition(partition);
+        let log = &place.log;
         let Some(offset) = offset else {
-            if !self.written.contains(item) {
+            if !place.histories.has_lost_event(item) && !self.written.contains(item) {
                 self.broken(Guarantee::Acknowledged, format!("{item:?} was acknowledged, and is not there"));
             }
             return;
         };
         if log.get(offset as usize) != Some(item) {
+            if place.histories.has_lost(offset, item) {
+                return;
+            }
             let what = format!(
                 "{item:?} was acknowledged at {partition}/{offset}, where {:?} is",
                 log.get(offset as usize)
@@ -370,6 +460,11 @@ impl Known {
             self.broken(Guarantee::Order, what);
         }
     }
+}
+
+/// The host of a member, by its client id or its instance id.
+fn host_of(member: &str) -> Option<HostId> {
+    MEMBERS.clone().find(|host| member.starts_with(&format!("m{host}-")))
 }
 
 /// The events of a log from that offset on.
