@@ -90,6 +90,8 @@ struct Known {
     owners: BTreeMap<i32, HostId>,
     /// The epoch of the coordinator, and the group's generation.
     generation: (i32, i32),
+    /// When each host's process began.
+    started: BTreeMap<HostId, Millis>,
     /// When a broker that is the coordinator no more, and does not know that, has heard last of a host.
     misled: BTreeMap<HostId, Millis>,
     figures: Figures,
@@ -109,6 +111,10 @@ struct Partition {
     undone: usize,
     /// The offset after the last that a handler was called with.
     called: i64,
+    /// In which generation a handler was called with each offset last, and when.
+    calls: BTreeMap<i64, ((i32, i32), Millis)>,
+    /// Events of a history that took another's place, which no member could know of.
+    excused: Range<i64>,
     committed: i64,
     /// The commits of the last time, and the one before them.
     commits: VecDeque<(Millis, i64)>,
@@ -151,7 +157,24 @@ impl Checks {
         let now = known.now;
         known.trace.line(|| format!("{now} host {host} is told that {partition} lost {offsets:?}"));
         known.figures.truncations += 1;
-        known.partition(partition).histories.told(now, &offsets);
+        let (generation, started) = (known.generation, known.started.get(&host).copied().unwrap_or(0));
+        let place = known.partition(partition);
+        let Some(from) = place.histories.to_tell() else { return };
+        if offsets.start <= from {
+            place.histories.told(now);
+            return;
+        }
+        // A member that has read the first of the lost events knows where their epoch began. Another one knows the last epoch.
+        let has_read = |(read_in, at): &((i32, i32), Millis)| *read_in == generation && started < *at;
+        if !place.calls.get(&from).is_some_and(has_read) {
+            place.excused = from..offsets.start;
+            place.histories.told(now);
+        }
+    }
+
+    /// A host's process begins.
+    pub(crate) fn started(&self, host: HostId, now: Millis) {
+        self.known().started.insert(host, now);
     }
 
     /// An event's sending has ended.
@@ -195,9 +218,11 @@ impl Checks {
         let mut known = self.known();
         let now = known.now;
         known.trace.line(|| format!("{now} host {host} handles {partition}/{offset} {item:?}"));
+        let generation = known.generation;
         let place = known.partition(partition);
         let is_there = place.log.get(offset as usize) == Some(item);
         if !is_there && place.histories.has_lost(offset, item) {
+            place.calls.insert(offset, (generation, now));
             return;
         }
         if let Some(from) = place.histories.is_to_be_told(offset) {
@@ -206,8 +231,12 @@ impl Checks {
             known.broken(Guarantee::Order, what);
             return;
         }
-        let due = place.called;
+        let due = match place.excused.contains(&place.called) {
+            true => place.excused.end,
+            false => place.called,
+        };
         place.called = due.max(offset + 1);
+        place.calls.insert(offset, (generation, now));
         if offset > due {
             let what = format!("partition {partition}: a handler gets {offset}, and {due} is due");
             known.broken(Guarantee::Order, what);
@@ -331,7 +360,9 @@ impl Known {
             }
             place.committed = committed;
             let is_done = |item: &Item| processed.contains(item) || dead.contains(item);
-            while place.log.get(place.undone).is_some_and(is_done) {
+            while place.log.get(place.undone).is_some_and(is_done)
+                || place.excused.contains(&(place.undone as i64))
+            {
                 place.undone += 1;
             }
             let undone = place.undone as i64;

@@ -1,6 +1,6 @@
 //! What an unclean election takes from a log, and who must be told.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::collections::BTreeSet;
 
 use crate::{members::Item, world::Millis};
 
@@ -35,9 +35,14 @@ impl Histories {
         self.last = Some(Loss { from, is_due: was_due || committed > from, told_at: None });
     }
 
-    /// A handler is told of a loss.
-    pub(crate) fn told(&mut self, now: Millis, offsets: &Range<i64>) {
-        if let Some(loss) = self.last.as_mut().filter(|loss| offsets.start <= loss.from) {
+    /// Where the last loss began.
+    pub(crate) fn to_tell(&self) -> Option<i64> {
+        self.last.as_ref().map(|loss| loss.from)
+    }
+
+    /// A handler is told of the last loss.
+    pub(crate) fn told(&mut self, now: Millis) {
+        if let Some(loss) = &mut self.last {
             loss.told_at.get_or_insert(now);
         }
     }

@@ -149,6 +149,7 @@ impl World {
         let Self { seed, now, settings, network, hosts, checks, conditions, .. } = self;
         hosts[host].kill(*now);
         network.set_dark(host, false);
+        checks.started(host, *now);
         if host == PRODUCER {
             hosts[host].start(*now, async || settings.produce(*seed, network, host, checks));
         } else {
