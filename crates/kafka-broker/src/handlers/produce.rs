@@ -35,6 +35,9 @@ struct Appended {
     replication: Replication,
 }
 
+/// How appending went to each partition of a topic.
+type Outcomes = Vec<(i32, Result<Appended, ResponseError>)>;
+
 /// A batch that is to be replicated (`DelayedProduce`).
 struct Replication {
     topic: TopicName,
@@ -67,18 +70,17 @@ impl Answered for ProduceRequest {
         }
         let (acks, timeout) = (self.acks, u64::try_from(self.timeout_ms).unwrap_or(0));
         let deadline = Instant::now() + Duration::from_millis(timeout);
-        let appended: Vec<(TopicName, Vec<(i32, Result<Appended, ResponseError>)>)> =
-            context.shared.change(|state| {
-                let topics = self.topic_data.into_iter().map(|topic| {
-                    let partitions = topic.partition_data.into_iter().map(|data| {
-                        let sent = (data.index, data.records);
-                        (data.index, append(state, context.version, acks, &topic.name, sent))
-                    });
-                    let partitions = partitions.collect();
-                    (topic.name, partitions)
+        let appended: Vec<(TopicName, Outcomes)> = context.shared.change(|state| {
+            let topics = self.topic_data.into_iter().map(|topic| {
+                let partitions = topic.partition_data.into_iter().map(|data| {
+                    let sent = (data.index, data.records);
+                    (data.index, append(state, context.version, acks, &topic.name, sent))
                 });
-                topics.collect()
+                let partitions = partitions.collect();
+                (topic.name, partitions)
             });
+            topics.collect()
+        });
         let all = || appended.iter().flat_map(|(_, partitions)| partitions);
         let pending = || all().filter_map(|(_, appended)| Some(&appended.as_ref().ok()?.replication));
         if acks == ACKS_ALL {
