@@ -1,7 +1,7 @@
 //! A Kafka broker in the process, for trying and for tests. It speaks Kafka's protocol over TCP, or over streams that it is
 //! given ([`Broker::without_listener`]).
 //!
-//! It is one node, in memory. It knows the requests of rskafka, of highwater-kafka and
+//! It is one node, or one of several ([`Cluster`]), in memory. It knows the requests of rskafka, of highwater-kafka and
 //! of kcat, and can be made to fail ([`Faults`]). Its state is behind one lock that is never held
 //! across an await. Requests that wait (a fetch, a join, a sync) sleep until it changes, and look again.
 //!
@@ -10,11 +10,15 @@
 
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod connection;
+mod coordination;
 mod faults;
 pub mod groups;
 mod handlers;
 pub mod log;
+mod partition;
+mod replication;
 mod requests;
 mod state;
 mod topics;
@@ -35,13 +39,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     task::JoinHandle,
-    time::interval,
+    time::{Instant, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::log::LogError;
+use self::{log::LogError, partition::Partition};
+pub use cluster::{Cluster, NodeId};
 pub use faults::{Fault, Faults};
+pub use replication::Message;
+pub use state::LogName;
 use state::{Shared, State};
+
+/// The id of the only node.
+const NODE: NodeId = 1;
 
 /// The time between looks for timeouts of members and rebalances.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
@@ -68,6 +78,10 @@ pub struct Options {
     pub consumer_heartbeat_interval: Duration,
     /// A connection that is idle for so long is closed (`connections.max.idle.ms`).
     pub idle_timeout: Duration,
+    /// A node of several hears of changes in the cluster so late at most.
+    pub metadata_delay: Duration,
+    /// A replica that has not caught up for so long is not in sync (`replica.lag.time.max.ms`).
+    pub replica_lag: Duration,
     /// For each API the first version that it does not speak, as an older broker; 0 for the whole API.
     pub lacks: Vec<(ApiKey, i16)>,
 }
@@ -84,6 +98,8 @@ impl Default for Options {
             consumer_session_timeout: Duration::from_secs(45),
             consumer_heartbeat_interval: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(10 * 60),
+            metadata_delay: Duration::ZERO,
+            replica_lag: Duration::from_secs(30),
             lacks: Vec::new(),
         }
     }
@@ -96,6 +112,19 @@ pub struct Holder {
     pub member: String,
     /// Its client id.
     pub client_id: String,
+}
+
+/// A node's replica of a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Replica {
+    /// The partition.
+    pub partition: i32,
+    /// The leader epoch in which it leads, by its own knowledge.
+    pub leads: Option<i32>,
+    /// The newest leader epoch of its log.
+    pub epoch: i32,
+    /// All replicas in sync have what is below this offset.
+    pub high_watermark: i64,
 }
 
 /// A running broker. Its drop stops it and deletes all data.
@@ -128,9 +157,77 @@ impl Broker {
     ///
     /// Outside of a Tokio runtime.
     pub fn without_listener(address: SocketAddr, options: Options) -> Self {
-        let shared = Arc::new(Shared::new(address, options));
+        let advertised = options.advertised_port.unwrap_or(address.port());
+        let cluster = Cluster::of_one(NODE, SocketAddr::new(address.ip(), advertised));
+        Self::of_cluster(&cluster, NODE, address, options)
+    }
+
+    /// As [`Broker::without_listener`], one node of several. [`Broker::take_messages`] and [`Broker::receive`] connect them.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub fn of_cluster(cluster: &Cluster, node: NodeId, address: SocketAddr, options: Options) -> Self {
+        let shared = Arc::new(Shared::new(address, cluster.clone(), node, options));
         let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
         Self { shared, sweeper, listening: Some(CancellationToken::new()), has_listener: false }
+    }
+
+    /// Hears at once of what has changed in the cluster.
+    pub fn hear_of_cluster(&self) {
+        self.shared.administer(|_| ());
+    }
+
+    /// Its replicas of a topic's partitions.
+    pub fn replicas(&self, topic: &str) -> Vec<Replica> {
+        let replica = |(index, found): (i32, &Partition)| Replica {
+            partition: index,
+            leads: found.is_led_here().then_some(found.leadership().epoch),
+            epoch: found.log().epoch(),
+            high_watermark: found.high_watermark(),
+        };
+        self.shared.with(|state| {
+            let topic = state.topics.get(topic).into_iter();
+            topic.flat_map(|topic| (0..).zip(&topic.partitions)).map(replica).collect()
+        })
+    }
+
+    /// The epoch in which it coordinates groups, by its own knowledge.
+    pub fn coordinates(&self) -> Option<i32> {
+        let log = |state: &State| Some(state.coordination.log.leadership().epoch);
+        self.shared.with(|state| state.coordination.check().ok().and_then(|()| log(state)))
+    }
+
+    /// The client ids of a group's members, and how long ago it has heard of each.
+    pub fn heard(&self, group: &str) -> Vec<(String, Duration)> {
+        let now = Instant::now();
+        let heard = |(client, at): (String, Instant)| (client, now - at);
+        self.shared.with(|state| {
+            let group = state.groups.get(group).into_iter();
+            group.flat_map(groups::Group::heard).map(heard).collect()
+        })
+    }
+
+    /// Takes what is to be carried to other nodes.
+    pub fn take_messages(&self) -> Vec<(NodeId, Message)> {
+        self.shared.take_messages()
+    }
+
+    /// Takes a message of another node, unless it is suspended.
+    pub fn receive(&self, from: NodeId, message: Message) {
+        if self.listening.is_some() {
+            self.shared.receive(from, message);
+        }
+    }
+
+    /// Begins as a new process, without what its disk does not have of these logs: all from that offset on.
+    pub fn restart(&self, lost: &BTreeMap<LogName, i64>) {
+        self.shared.restart(lost);
+    }
+
+    /// Where each of its logs ends.
+    pub fn ends(&self) -> BTreeMap<LogName, i64> {
+        self.shared.ends()
     }
 
     /// Serves a connection until it ends or the broker is suspended, in which state it takes none.
@@ -157,6 +254,7 @@ impl Broker {
     /// Suspends it, as if it were killed: connections break, new ones are refused. The data stay.
     pub fn suspend(&mut self) {
         if let Some(listening) = self.listening.take() {
+            self.shared.set_up(false);
             listening.cancel();
         }
     }
@@ -172,13 +270,14 @@ impl Broker {
                 true => listen(bind_again(self.shared.address()).await?, Arc::clone(&self.shared)),
                 false => CancellationToken::new(),
             });
+            self.shared.set_up(true);
         }
         Ok(())
     }
 
     /// The log end offset of a partition; 0 if there is no such partition.
     pub fn end_offset(&self, topic: &str, partition: i32) -> i64 {
-        self.shared.with(|state| state.log(topic, partition).map_or(0, |log| log.end()))
+        self.shared.with(|state| state.partition(topic, partition).map_or(0, |found| found.log().end()))
     }
 
     /// The committed offset of a group, if it has one.
@@ -191,8 +290,8 @@ impl Broker {
 
     /// The batches of a partition from that offset on, one after another.
     pub fn batches(&self, topic: &str, partition: i32, from: i64) -> Bytes {
-        let read = |log: &log::PartitionLog| log.read(from, log.end(), usize::MAX, true).bytes.freeze();
-        self.shared.with(|state| state.log(topic, partition).map_or_else(Bytes::new, read))
+        let read = |found: &Partition| found.log().read(from, i64::MAX, usize::MAX, true).bytes.freeze();
+        self.shared.with(|state| state.partition(topic, partition).map_or_else(Bytes::new, read))
     }
 
     /// The generation of a group and each member's assignment, as its leader sent it (`ConsumerPartitionAssignor` in Java),
@@ -212,7 +311,7 @@ impl Broker {
     pub fn holders(&self, group: &str, topic: &str) -> Option<BTreeMap<i32, Holder>> {
         self.shared.with(|state| {
             let group = state.groups.get(group)?.consumer()?;
-            let id = state.topics.get(topic).map(|topic| topic.id);
+            let id = state.topics.get(topic).map(topics::Topic::id);
             let held = group.members().iter().flat_map(|(member_id, member)| {
                 let holder = Holder { member: member_id.clone(), client_id: member.client_id().to_owned() };
                 let of_topic = member.held().filter(|(topic, _)| Some(*topic) == id);
@@ -239,8 +338,8 @@ impl Broker {
     /// Deletes records below an offset, as retention does.
     pub fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) {
         self.shared.change(|state| {
-            if let Some(log) = state.log_mut(topic, partition) {
-                log.delete_before(offset);
+            if let Ok(found) = state.led_mut(topic, partition) {
+                found.write(|log| log.delete_before(offset));
             }
         });
     }
@@ -249,7 +348,7 @@ impl Broker {
     pub fn end_offsets(&self, topic: &str) -> Vec<i64> {
         self.shared.with(|state| {
             let topic = state.topics.get(topic).into_iter();
-            topic.flat_map(|topic| &topic.partitions).map(log::PartitionLog::end).collect()
+            topic.flat_map(|topic| &topic.partitions).map(|found| found.log().end()).collect()
         })
     }
 
@@ -260,29 +359,20 @@ impl Broker {
 
     /// Gives a topic that many partitions: more than it has.
     pub fn grow(&self, topic: &str, partitions: i32) {
-        self.shared.change(|state| {
-            if let (Some(topic), Some(count)) =
-                (state.topics.get_mut(topic), topics::PartitionCount::new(partitions))
-            {
-                topic.grow(count);
-            }
-        });
+        self.shared.administer(|cluster| cluster.grow(topic, partitions));
     }
 
     /// Truncates a log to an offset, as an unclean election can.
     pub fn truncate(&self, topic: &str, partition: i32, offset: i64) {
-        self.shared.change(|state| {
-            if let Some(log) = state.log_mut(topic, partition) {
-                log.truncate(offset);
-            }
-        });
+        self.shared.truncate(topic, partition, offset);
     }
 
     /// Compacts a log: see [`log::PartitionLog::compact`].
     pub fn compact(&self, topic: &str) {
         self.shared.change(|state| {
             let topic = state.topics.get_mut(topic);
-            topic.into_iter().flat_map(|topic| &mut topic.partitions).for_each(|log| log.compact());
+            let partitions = topic.into_iter().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|found| found.write(|log| log.compact()));
         });
     }
 
@@ -292,8 +382,10 @@ impl Broker {
     ///
     /// The topic is unknown, or the batch is shorter than a head.
     pub fn append_raw(&self, topic: &str, partition: i32, batch: Bytes) -> Result<i64, LogError> {
-        self.shared
-            .change(|state| state.log_mut(topic, partition).ok_or(LogError::Unknown)?.append_unchecked(batch))
+        self.shared.change(|state| {
+            let found = state.led_mut(topic, partition).map_err(|_| LogError::Unknown)?;
+            found.write(|log| log.append_unchecked(batch))
+        })
     }
 }
 
@@ -328,6 +420,6 @@ async fn sweep(shared: Arc<Shared>) {
     let mut ticks = interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        shared.change_if(|state| state.sweep());
+        shared.sweep();
     }
 }

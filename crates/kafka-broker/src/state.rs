@@ -3,68 +3,162 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
+use kafka_protocol::ResponseError;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use uuid::Uuid;
 
 use super::{
     Options,
+    cluster::{Cluster, Image, NodeId, PartitionId},
+    coordination::Coordination,
     faults::Faults,
     groups::Group,
-    log::PartitionLog,
+    partition::Partition,
+    replication::{Message, Replication},
     topics::{Topic, now_millis},
     transactions::{Ending, Transactions},
 };
+
+/// The time between a node's signs to the cluster, and its looks for changes (`broker.heartbeat.interval.ms`).
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The state, its lock, and a notification of changes.
 #[derive(Debug)]
 pub(super) struct Shared {
     address: SocketAddr,
     pub(super) options: Options,
+    cluster: Cluster,
     state: Mutex<State>,
     changed: Notify,
+    /// Whether it takes part in its cluster: it is not suspended.
+    is_up: AtomicBool,
     pub(super) faults: Faults,
 }
 
-/// Topics, groups, transactions.
-#[derive(Debug, Default)]
+/// Topics, groups, transactions, as one node knows and has them.
+#[derive(Debug)]
 pub(super) struct State {
+    pub(super) node: NodeId,
+    /// What it has heard of the cluster, and when.
+    image: Arc<Image>,
+    heard: Option<Instant>,
+    /// When it has told the cluster last that it is there.
+    tells: Option<Instant>,
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) groups: HashMap<String, Group>,
+    pub(super) coordination: Coordination,
+    pub(super) replication: Replication,
     pub(super) transactions: Transactions,
 }
 
 impl State {
-    pub(super) fn log(&self, topic: &str, partition: i32) -> Option<&PartitionLog> {
+    fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            image: Arc::default(),
+            heard: None,
+            tells: None,
+            topics: BTreeMap::new(),
+            groups: HashMap::new(),
+            coordination: Coordination::new(node),
+            replication: Replication::default(),
+            transactions: Transactions::of_node(node),
+        }
+    }
+
+    /// What it has heard of the cluster.
+    pub(super) fn image(&self) -> &Arc<Image> {
+        &self.image
+    }
+
+    pub(super) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
         self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
-    pub(super) fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut PartitionLog> {
-        self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    /// A partition that this node leads, by its own knowledge.
+    ///
+    /// # Errors
+    ///
+    /// There is no such partition, or another node leads it.
+    pub(super) fn led(&self, topic: &str, partition: i32) -> Result<&Partition, ResponseError> {
+        let found = self.partition(topic, partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        if found.is_led_here() { Ok(found) } else { Err(ResponseError::NotLeaderOrFollower) }
     }
 
-    /// The name of the topic that has this id.
-    pub(super) fn name_of(&self, id: Uuid) -> Option<&str> {
-        self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
+    /// As [`State::led`], to be changed.
+    pub(super) fn led_mut(&mut self, topic: &str, partition: i32) -> Result<&mut Partition, ResponseError> {
+        self.led(topic, partition)?;
+        let partitions = self.topics.get_mut(topic).map(|topic| &mut topic.partitions);
+        let index = usize::try_from(partition).unwrap_or(usize::MAX);
+        partitions
+            .and_then(|partitions| partitions.get_mut(index))
+            .ok_or(ResponseError::UnknownTopicOrPartition)
     }
 
-    /// Deletes a topic, with its committed offsets.
-    pub(super) fn delete_topic(&mut self, topic: &str) -> Option<Topic> {
-        self.groups.values_mut().for_each(|group| group.offsets.forget_topic(topic));
-        self.topics.remove(topic)
+    /// All partitions, and the log of the groups.
+    pub(super) fn partitions_mut(&mut self) -> impl Iterator<Item = (PartitionId, &mut Partition)> {
+        let topics = self.topics.values_mut().flat_map(Topic::with_ids);
+        topics.chain([(PartitionId::Groups, &mut self.coordination.log)])
+    }
+
+    pub(super) fn partition_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
+        match id {
+            PartitionId::Groups => Some(&mut self.coordination.log),
+            PartitionId::Topic(topic, partition) => {
+                let topic = self.topics.values_mut().find(|known| known.id() == topic)?;
+                topic.partitions.get_mut(usize::try_from(partition).ok()?)
+            }
+        }
+    }
+
+    /// Hears of the cluster.
+    fn hear(&mut self, image: Arc<Image>, now: Instant) {
+        self.heard = Some(now);
+        if image.version <= self.image.version {
+            return;
+        }
+        self.image = Arc::clone(&image);
+        let is_there =
+            |name: &str, topic: &Topic| image.topics.get(name).is_some_and(|now| now.id == topic.id());
+        let gone = self.topics.iter().filter(|(name, topic)| !is_there(name, topic));
+        let gone: Vec<String> = gone.map(|(name, _)| name.clone()).collect();
+        gone.iter().for_each(|name| self.forget_topic(name));
+        for (name, known) in &image.topics {
+            let topic = self.topics.entry(name.clone());
+            let topic = topic.or_insert_with(|| Topic::new(self.node, known, now));
+            topic.hear(self.node, known, now);
+        }
+        if let Some(groups) = &image.groups {
+            self.coordination.log.hear(groups, now);
+        }
+        self.settle();
+    }
+
+    /// A topic was deleted, and with it the offsets that were committed for it.
+    fn forget_topic(&mut self, topic: &str) {
+        self.topics.remove(topic);
+        for (name, group) in &mut self.groups {
+            for partition in group.offsets.forget_topic(topic) {
+                self.coordination.commit(name, topic, partition, None);
+            }
+        }
     }
 
     /// Writes the end of a transaction to its partitions and groups.
     pub(super) fn end_transaction(&mut self, ending: &Ending) {
         let (id, epoch, committed) = (ending.producer.producer_id, ending.producer.epoch, ending.committed);
         for (topic, partition) in &ending.partitions {
-            if let Some(log) = self.log_mut(topic, *partition) {
-                log.end_transaction(id, epoch, committed, now_millis());
+            if let Ok(partition) = self.led_mut(topic, *partition) {
+                partition.write(|log| log.end_transaction(id, epoch, committed, now_millis()));
             }
         }
         for group in &ending.groups {
@@ -74,18 +168,114 @@ impl State {
         }
     }
 
+    /// Takes over what has changed of the groups, or of their log.
+    fn settle(&mut self) {
+        self.coordination.settle(&mut self.groups);
+    }
+
     /// Handles timeouts. Returns whether anything changed.
-    pub(super) fn sweep(&mut self) -> bool {
+    fn sweep(&mut self) -> bool {
         let late = self.transactions.sweep();
         late.iter().for_each(|ending| self.end_transaction(ending));
         self.groups.values_mut().fold(!late.is_empty(), |any, group| group.sweep() || any)
     }
+
+    /// How far the logs are, and who leads: what requests wait for.
+    fn progress(&mut self) -> u64 {
+        self.partitions_mut().fold(0, |sum, (_, partition)| {
+            sum.wrapping_mul(31)
+                .wrapping_add(partition.high_watermark() as u64)
+                .wrapping_mul(31)
+                .wrapping_add(partition.leadership().version)
+        })
+    }
+
+    /// Whether the logs get on, or a leader changes.
+    fn progresses(&mut self, act: impl FnOnce(&mut Self)) -> bool {
+        let before = self.progress();
+        act(self);
+        let has = self.progress() != before;
+        if has {
+            self.settle();
+        }
+        has
+    }
+
+    /// Replicates what there is to replicate. From time to time it tells the cluster that it is there, hears what is due, and
+    /// looks for other replicas in sync. Returns whether anything changed.
+    fn take_part(&mut self, cluster: &Cluster, options: &Options, now: Instant) -> bool {
+        let is_due = self.tells.is_none_or(|told| now >= told + HEARTBEAT_INTERVAL);
+        if !is_due && !self.replication.is_due(now) {
+            return false;
+        }
+        self.progresses(|state| {
+            if is_due {
+                state.tells = Some(now);
+                state.exchange_with(cluster, options, now);
+            }
+            state.replicate(now);
+        })
+    }
+
+    fn exchange_with(&mut self, cluster: &Cluster, options: &Options, now: Instant) {
+        let (node, lag) = (self.node, options.replica_lag);
+        if let Some(image) = cluster.heartbeat(node, now)
+            && self.heard.is_none_or(|heard| now >= heard + options.metadata_delay)
+        {
+            self.hear(image, now);
+        }
+        for (id, partition) in self.partitions_mut() {
+            if let Some(wanted) = partition.wants_in_sync(now, lag)
+                && let Some(now_holds) = cluster.alter_in_sync(id, node, partition.leadership(), wanted)
+            {
+                partition.hear(&now_holds, now);
+            }
+        }
+    }
+
+    /// Forgets what a process forgets when it ends, and what its disk does not have of a log, beginning at that offset.
+    fn restart(&mut self, lost: &BTreeMap<LogName, i64>) {
+        self.replication = Replication::default();
+        for (name, from) in lost {
+            let partition = match name {
+                LogName::Groups => Some(&mut self.coordination.log),
+                LogName::Partition(topic, index) => {
+                    let topic = self.topics.get_mut(topic);
+                    topic.and_then(|topic| topic.partitions.get_mut(usize::try_from(*index).ok()?))
+                }
+            };
+            if let Some(partition) = partition {
+                partition.write(|log| log.cut(*from));
+            }
+        }
+    }
+
+    /// Where each log ends.
+    fn ends(&self) -> BTreeMap<LogName, i64> {
+        let topics = self.topics.iter().flat_map(|(name, topic)| {
+            let ends = (0..).zip(&topic.partitions);
+            ends.map(|(index, log)| (LogName::Partition(name.clone(), index), log.log().end()))
+        });
+        topics.chain([(LogName::Groups, self.coordination.log.log().end())]).collect()
+    }
+}
+
+/// A log of a node, by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogName {
+    /// That of the groups.
+    Groups,
+    /// Of a topic's partition.
+    Partition(String, i32),
 }
 
 impl Shared {
-    pub(super) fn new(address: SocketAddr, options: Options) -> Self {
-        let (state, changed, faults) = Default::default();
-        Self { address, options, state, changed, faults }
+    pub(super) fn new(address: SocketAddr, cluster: Cluster, node: NodeId, options: Options) -> Self {
+        let mut state = State::new(node);
+        state.hear(cluster.image(), Instant::now());
+        let (changed, faults) = Default::default();
+        let (state, is_up) = (Mutex::new(state), AtomicBool::new(true));
+        Self { address, options, cluster, state, changed, is_up, faults }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -94,22 +284,89 @@ impl Shared {
 
     /// Reads the state.
     pub(super) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state, and wakes the requests that wait for a change.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let changed = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let changed = {
+            let mut state = self.lock();
+            let changed = change(&mut state);
+            state.settle();
+            state.replication.wake();
+            changed
+        };
         self.changed.notify_waiters();
         changed
     }
 
-    /// As [`Shared::change`], but wakes no request if the closure says that none waits for this.
-    pub(super) fn change_if(&self, change: impl FnOnce(&mut State) -> bool) {
-        let changed = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Changes the cluster, of which this node hears at once.
+    pub(super) fn administer<T>(&self, act: impl FnOnce(&Cluster) -> T) -> T {
+        let done = act(&self.cluster);
+        self.change(|state| state.hear(self.cluster.image(), Instant::now()));
+        done
+    }
+
+    /// Handles timeouts, and takes part in the cluster.
+    pub(super) fn sweep(&self) {
+        let changed = {
+            let (mut state, now) = (self.lock(), Instant::now());
+            let changed = state.sweep();
+            if changed {
+                state.settle();
+            }
+            changed
+                | (self.is_up.load(Ordering::Relaxed) && state.take_part(&self.cluster, &self.options, now))
+        };
         if changed {
             self.changed.notify_waiters();
         }
+    }
+
+    /// Takes what is to be carried to other nodes.
+    pub(super) fn take_messages(&self) -> Vec<(NodeId, Message)> {
+        self.lock().take_messages()
+    }
+
+    /// Takes a message of another node.
+    pub(super) fn receive(&self, from: NodeId, message: Message) {
+        if self.lock().progresses(|state| state.receive(from, message, Instant::now())) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Cuts a log and begins a new leader epoch, as an unclean election can.
+    pub(super) fn truncate(&self, topic: &str, partition: i32, offset: i64) {
+        self.change(|state| {
+            let Some(id) = state.topics.get(topic).map(Topic::id) else { return };
+            if let Ok(found) = state.led_mut(topic, partition) {
+                found.write(|log| log.cut(offset));
+                self.cluster.begin_epoch(PartitionId::Topic(id, partition));
+                state.hear(self.cluster.image(), Instant::now());
+            }
+        });
+    }
+
+    /// Where each log ends.
+    pub(super) fn ends(&self) -> BTreeMap<LogName, i64> {
+        self.with(State::ends)
+    }
+
+    /// Begins as a new process, which takes part in the cluster as one that was not there.
+    pub(super) fn restart(&self, lost: &BTreeMap<LogName, i64>) {
+        self.change(|state| {
+            self.cluster.fence(state.node);
+            state.restart(lost);
+        });
+    }
+
+    /// Takes part in the cluster, or does not.
+    pub(super) fn set_up(&self, is_up: bool) {
+        self.is_up.store(is_up, Ordering::Relaxed);
     }
 
     /// Asks after each change until there is an answer; `None` at the deadline.

@@ -1,13 +1,18 @@
 //! Topics and their settings.
 
 use std::{
-    collections::BTreeMap,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::log::{PartitionLog, Rules};
+use super::{
+    cluster::{NodeId, PartitionId, TopicImage},
+    log::Rules,
+    partition::Partition,
+};
 
 /// The settings that clients ask about, with Kafka's defaults (`LogConfig` in Java).
 pub(super) const DEFAULT_CONFIGS: &[(&str, &str)] = &[
@@ -26,37 +31,60 @@ pub(super) const DEFAULT_CONFIGS: &[(&str, &str)] = &[
 /// The most partitions of a topic.
 const MOST_PARTITIONS: i32 = 100_000;
 
-/// A topic.
+/// A topic, as a node knows and has it.
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) id: Uuid,
-    /// The settings that it was created with.
-    pub(super) configs: BTreeMap<String, String>,
-    pub(super) partitions: Vec<PartitionLog>,
+    known: Arc<TopicImage>,
+    pub(super) partitions: Vec<Partition>,
 }
 
 impl Topic {
-    pub(super) fn new(partitions: PartitionCount, configs: BTreeMap<String, String>) -> Self {
-        let mut topic = Self { id: Uuid::new_v4(), configs, partitions: Vec::new() };
-        topic.grow(partitions);
+    pub(super) fn new(node: NodeId, known: &Arc<TopicImage>, now: Instant) -> Self {
+        let mut topic = Self { known: Arc::clone(known), partitions: Vec::new() };
+        topic.take_over(node, now);
         topic
     }
 
-    pub(super) fn grow(&mut self, partitions: PartitionCount) {
-        self.partitions.resize_with(partitions.0, PartitionLog::default);
+    /// The node hears of a change.
+    pub(super) fn hear(&mut self, node: NodeId, known: &Arc<TopicImage>, now: Instant) {
+        if !Arc::ptr_eq(&self.known, known) {
+            self.known = Arc::clone(known);
+            self.take_over(node, now);
+        }
+    }
+
+    fn take_over(&mut self, node: NodeId, now: Instant) {
+        self.partitions.resize_with(self.known.partitions.len(), || Partition::new(node));
+        for (partition, leadership) in self.partitions.iter_mut().zip(&self.known.partitions) {
+            partition.hear(leadership, now);
+        }
+    }
+
+    pub(super) fn id(&self) -> Uuid {
+        self.known.id
+    }
+
+    /// Its partitions, each with its id.
+    pub(super) fn with_ids(&mut self) -> impl Iterator<Item = (PartitionId, &mut Partition)> {
+        let id = self.known.id;
+        (0..)
+            .zip(&mut self.partitions)
+            .map(move |(index, partition)| (PartitionId::Topic(id, index), partition))
+    }
+
+    /// The replicas in sync that acks=all needs.
+    pub(super) fn least_in_sync(&self) -> usize {
+        self.config("min.insync.replicas").and_then(|least| least.parse().ok()).unwrap_or(1)
     }
 
     /// A setting, or Kafka's default for it.
     pub(super) fn config(&self, name: &str) -> Option<&str> {
-        let default = DEFAULT_CONFIGS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        self.configs.get(name).map(String::as_str).or(default)
+        self.known.config(name)
     }
 
     /// All settings, and whether each is the topic's own.
     pub(super) fn all_configs(&self) -> impl Iterator<Item = (&str, &str, bool)> {
-        let defaults = DEFAULT_CONFIGS.iter().filter(|(name, _)| !self.configs.contains_key(*name));
-        let given = self.configs.iter().map(|(name, value)| (name.as_str(), value.as_str(), true));
-        given.chain(defaults.map(|(name, value)| (*name, *value, false)))
+        self.known.all_configs()
     }
 
     /// Its limits for the batches of producers, at this time.
@@ -69,6 +97,19 @@ impl Topic {
             append_time: stamps.then(now_millis),
             oldest: before.map(|before| now_millis().saturating_sub(before)),
         }
+    }
+}
+
+impl TopicImage {
+    fn config(&self, name: &str) -> Option<&str> {
+        let default = DEFAULT_CONFIGS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        self.configs.get(name).map(String::as_str).or(default)
+    }
+
+    pub(super) fn all_configs(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        let defaults = DEFAULT_CONFIGS.iter().filter(|(name, _)| !self.configs.contains_key(*name));
+        let given = self.configs.iter().map(|(name, value)| (name.as_str(), value.as_str(), true));
+        given.chain(defaults.map(|(name, value)| (*name, *value, false)))
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
+use super::cluster::NodeId;
+
 /// All producers with an id.
 #[derive(Debug, Default)]
 pub struct Transactions {
@@ -59,7 +61,15 @@ pub struct Ending {
     pub groups: BTreeSet<String>,
 }
 
+/// Ids of producers that a node may give out (KIP-730 has the controller give out blocks).
+const IDS_OF_A_NODE: i64 = 1 << 40;
+
 impl Transactions {
+    /// Those of a node: no other node gives out the same ids.
+    pub(crate) fn of_node(node: NodeId) -> Self {
+        Self { last_id: i64::from(node - 1) * IDS_OF_A_NODE, ..Self::default() }
+    }
+
     /// An id for a producer without transactions.
     pub fn identify(&mut self) -> Identity {
         self.last_id += 1;

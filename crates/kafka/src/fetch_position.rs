@@ -45,6 +45,16 @@ impl LeaderEpochs {
         FetchPosition { offset, leader_epoch: found.and_then(|(_, epoch)| *epoch) }
     }
 
+    /// The end of what this history has in common with a leader's, which has that end of the largest epoch up to our last one.
+    /// Where ours has a later epoch below that end, the leader's own records of the earlier one are others.
+    pub(crate) fn common_end(&self, leaders: FetchPosition) -> FetchPosition {
+        let later = self.0.iter().find(|(_, epoch)| *epoch > leaders.leader_epoch);
+        match later.filter(|(start, _)| *start < leaders.offset) {
+            Some((start, _)) => FetchPosition { offset: *start, ..leaders },
+            None => leaders,
+        }
+    }
+
     /// Drops the epochs that no position at or after an offset needs.
     pub(crate) fn drop_before(&mut self, offset: i64) {
         let needless = self.0.iter().skip(1).take_while(|(start, _)| *start < offset).count();

@@ -5,8 +5,10 @@
 mod classic;
 pub mod consumer;
 mod offsets;
+mod stored;
 
 use kafka_protocol::ResponseError;
+use tokio::time::Instant;
 
 pub use classic::{Admission, ClassicGroup, Joined, Joining, Member, Phase};
 pub use consumer::ConsumerGroup;
@@ -38,7 +40,7 @@ pub enum CommitRequest {
 }
 
 /// A group.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Group {
     /// Its committed offsets.
     pub offsets: Offsets,
@@ -47,7 +49,7 @@ pub struct Group {
 
 /// The members of a group. All speak the same protocol: there is no live upgrade, as with
 /// `group.consumer.migration.policy=disabled`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Members {
     Classic(ClassicGroup),
     Consumer(ConsumerGroup),
@@ -158,6 +160,22 @@ impl Group {
         match &self.members {
             Members::Classic(group) => group.members().keys().cloned().collect(),
             Members::Consumer(group) => group.members().keys().cloned().collect(),
+        }
+    }
+
+    /// The client id of each member, and when it was heard of last.
+    pub fn heard(&self) -> Vec<(String, Instant)> {
+        match &self.members {
+            Members::Classic(group) => group
+                .members()
+                .values()
+                .map(|member| (member.client_id().to_owned(), member.last_heard()))
+                .collect(),
+            Members::Consumer(group) => group
+                .members()
+                .values()
+                .map(|member| (member.client_id().to_owned(), member.last_heard()))
+                .collect(),
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Committed {
 type Partition = (String, i32);
 
 /// The committed offsets of one group.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Offsets {
     committed: BTreeMap<Partition, Committed>,
     /// The offsets of open transactions, by producer id (KIP-98).
@@ -27,6 +27,14 @@ impl Offsets {
     /// Commits an offset.
     pub fn commit(&mut self, topic: &str, partition: i32, committed: Committed) {
         self.committed.insert((topic.to_owned(), partition), committed);
+    }
+
+    /// As a record of the log has it: commits an offset, or forgets it.
+    pub(crate) fn set(&mut self, topic: &str, partition: i32, committed: Option<Committed>) {
+        match committed {
+            Some(committed) => self.commit(topic, partition, committed),
+            None => drop(self.committed.remove(&(topic.to_owned(), partition))),
+        }
     }
 
     /// Commits an offset when the producer's transaction does.
@@ -57,9 +65,13 @@ impl Offsets {
         self.committed.keys().map(|(topic, partition)| (topic.as_str(), *partition))
     }
 
-    /// Forgets a deleted topic.
-    pub fn forget_topic(&mut self, topic: &str) {
+    /// Forgets a deleted topic. Returns the partitions that had an offset.
+    pub fn forget_topic(&mut self, topic: &str) -> Vec<i32> {
+        let forgotten =
+            self.committed.keys().filter(|(name, _)| name == topic).map(|(_, partition)| *partition);
+        let forgotten = forgotten.collect();
         self.committed.retain(|(name, _), _| name != topic);
         self.pending.values_mut().for_each(|pending| pending.retain(|((name, _), _)| name != topic));
+        forgotten
     }
 }

@@ -1,6 +1,6 @@
 //! Committed offsets: OffsetCommit, OffsetFetch, TxnOffsetCommit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use kafka_protocol::{
     ResponseError,
@@ -17,6 +17,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
+use tokio::time::Instant;
 
 use super::{Answered, Context, code, text};
 use crate::{
@@ -25,6 +26,8 @@ use crate::{
     transactions::Identity,
 };
 
+/// How long what a coordinator writes may take to be replicated (`offsets.commit.timeout.ms`).
+pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest metadata of an offset (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
 /// The first version of OffsetCommit with an error for a group that does not exist (KIP-848).
@@ -61,7 +64,7 @@ fn position(
 ) -> Result<Committed, ResponseError> {
     let (offset, leader_epoch, metadata) = position;
     let metadata = metadata.as_ref().map(text).unwrap_or_default();
-    if state.log(topic, partition).is_none() {
+    if state.partition(topic, partition).is_none() {
         return Err(ResponseError::UnknownTopicOrPartition);
     }
     if metadata.len() > MOST_METADATA {
@@ -77,11 +80,13 @@ impl Answered for OffsetCommitRequest {
             instance: self.group_instance_id.as_deref(),
             generation: self.generation_id_or_member_epoch,
         };
-        context.shared.change(|state| {
+        let mut written = None;
+        let (answer, epoch) = context.shared.change(|state| {
+            let epoch = state.coordination.epoch();
             if let Err(error) =
                 may_commit(state, &self.group_id, identity, CommitRequest::Plain(context.version))
             {
-                return self.refuse(error.code());
+                return (self.refuse(error.code()), epoch);
             }
             let topics = self.topics.iter().map(|topic| {
                 let partitions = topic.partitions.iter().map(|wanted| {
@@ -89,8 +94,8 @@ impl Answered for OffsetCommitRequest {
                     let says =
                         (wanted.committed_offset, wanted.committed_leader_epoch, &wanted.committed_metadata);
                     let committed = position(state, &topic.name, index, says).map(|committed| {
-                        let group = state.groups.get_mut(self.group_id.as_str());
-                        group.map(|group| group.offsets.commit(&topic.name, index, committed))
+                        let log = &mut state.coordination;
+                        written = Some(log.commit(&self.group_id, &topic.name, index, Some(committed)));
                     });
                     OffsetCommitResponsePartition::default()
                         .with_partition_index(index)
@@ -100,8 +105,18 @@ impl Answered for OffsetCommitRequest {
                     .with_name(topic.name.clone())
                     .with_partitions(partitions.collect())
             });
-            OffsetCommitResponse::default().with_topics(topics.collect())
-        })
+            (OffsetCommitResponse::default().with_topics(topics.collect()), epoch)
+        });
+        let Some(written) = written else { return answer };
+        let replicated = context.shared.until(Instant::now() + COMMIT_TIMEOUT, |state| {
+            let log = &state.coordination;
+            log.check_since(epoch).map(|()| log.has_replicated(written).then_some(())).transpose()
+        });
+        match replicated.await {
+            Some(Ok(())) => answer,
+            Some(Err(error)) => self.refuse(error.code()),
+            None => self.refuse(ResponseError::CoordinatorNotAvailable.code()),
+        }
     }
 
     fn refuse(&self, error: i16) -> OffsetCommitResponse {

@@ -9,7 +9,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Answered, Context, NODE};
+use super::{Answered, Context};
 
 /// `ConfigResource.Type` in Java.
 const TOPIC_RESOURCE: i8 = 2;
@@ -23,12 +23,12 @@ pub(super) fn source(given: bool) -> i8 {
 impl Answered for DescribeConfigsRequest {
     async fn answer(self, context: &Context<'_>) -> DescribeConfigsResponse {
         let options = &context.shared.options;
-        let of_broker = [
-            ("auto.create.topics.enable", options.auto_create_topics.to_string()),
-            ("default.replication.factor", "1".to_owned()),
-            ("num.partitions", options.default_partitions.to_string()),
-        ];
         let results = context.shared.with(|state| {
+            let of_broker = [
+                ("auto.create.topics.enable", options.auto_create_topics.to_string()),
+                ("default.replication.factor", state.image().nodes.len().to_string()),
+                ("num.partitions", options.default_partitions.to_string()),
+            ];
             let described = self.resources.iter().map(|resource| {
                 let wanted = |name: &str| {
                     let names = resource.configuration_keys.as_ref();
@@ -48,7 +48,7 @@ impl Answered for DescribeConfigsRequest {
                     (TOPIC_RESOURCE, None) => {
                         result.with_error_code(ResponseError::UnknownTopicOrPartition.code())
                     }
-                    (BROKER_RESOURCE, _) if name.is_empty() || name == NODE.0.to_string() => {
+                    (BROKER_RESOURCE, _) if name.is_empty() || name == state.node.to_string() => {
                         let configs = of_broker.iter().filter(|(name, _)| wanted(name));
                         let configs = configs.map(|(name, value)| described(name, value, false));
                         result.with_configs(configs.collect())

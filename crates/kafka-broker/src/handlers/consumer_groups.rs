@@ -15,9 +15,10 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Answered, Context, membership::millis, text};
+use super::{Answered, Context, commits::COMMIT_TIMEOUT, membership::millis, text};
 use crate::{
     groups::consumer::{
         ConsumerGroup, Heartbeat, JOINS, LEAVES, LEAVES_FOR_RESTART, Member, Partitions, Sessions, Told,
@@ -55,10 +56,18 @@ impl Answered for ConsumerGroupHeartbeatRequest {
             heartbeat_interval: options.consumer_heartbeat_interval,
         };
         let heard = self.heartbeat(context).and_then(|heartbeat| {
-            context
-                .shared
-                .change(|state| Ok((heard(state, &self.group_id, &heartbeat, sessions)?, heartbeat)))
+            context.shared.change(|state| {
+                let told = heard(state, &self.group_id, &heartbeat, sessions)?;
+                Ok((told, heartbeat, state.coordination.epoch()))
+            })
         });
+        let heard = match heard {
+            Ok((told, heartbeat, epoch)) => {
+                let is_stored = stored(context, &self.group_id, epoch).await;
+                is_stored.map(|()| (told, heartbeat)).map_err(Refusal::from)
+            }
+            Err(refusal) => Err(refusal),
+        };
         match heard {
             Ok((told, heartbeat)) => ConsumerGroupHeartbeatResponse::default()
                 .with_member_id(Some(StrBytes::from_string(heartbeat.member)))
@@ -77,6 +86,15 @@ impl Answered for ConsumerGroupHeartbeatRequest {
     }
 }
 
+/// Waits until the members of a group, as they are, are replicated (`CoordinatorRuntime` answers no call before).
+async fn stored(context: &Context<'_>, group: &str, epoch: i32) -> Result<(), ResponseError> {
+    let stored = context.shared.until(Instant::now() + COMMIT_TIMEOUT, |state| {
+        let log = &state.coordination;
+        log.check_since(epoch).map(|()| log.has_stored(group).then_some(())).transpose()
+    });
+    stored.await.unwrap_or(Err(ResponseError::CoordinatorNotAvailable))
+}
+
 fn heard(state: &mut State, id: &str, heartbeat: &Heartbeat, sessions: Sessions) -> Result<Told, Refusal> {
     let State { groups, topics, .. } = state;
     let not_found = |what: &str| Refusal(ResponseError::GroupIdNotFound, what.to_owned());
@@ -88,7 +106,7 @@ fn heard(state: &mut State, id: &str, heartbeat: &Heartbeat, sessions: Sessions)
         group.ok_or_else(|| not_found(&format!("Consumer group {id} not found.")))?.consumer_mut()
     };
     let group = group.ok_or_else(|| not_found(&format!("Group {id} is not a consumer group.")))?;
-    let layout = |topic: &Topic| TopicLayout { id: topic.id, partitions: count(topic.partitions.len()) };
+    let layout = |topic: &Topic| TopicLayout { id: topic.id(), partitions: count(topic.partitions.len()) };
     Ok(group.heartbeat(heartbeat, |name| topics.get(name).map(layout))?)
 }
 
@@ -226,7 +244,7 @@ fn described_member(id: &str, member: &Member, state: &State, version: i16) -> D
 /// Without the topics that are deleted.
 fn described_assignment(partitions: &Partitions, state: &State) -> DescribedAssignment {
     let topics = by_topic(partitions).into_iter().filter_map(|(topic, partitions)| {
-        let name = TopicName(string(state.name_of(topic)?));
+        let name = TopicName(string(state.image().name_of(topic)?));
         let described = DescribedPartitions::default().with_topic_id(topic).with_topic_name(name);
         Some(described.with_partitions(partitions))
     });

@@ -13,10 +13,7 @@ use kafka_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{
-    Answered, Context,
-    positions::{READ_COMMITTED, check_epoch},
-};
+use super::{Answered, Context, positions::READ_COMMITTED};
 use crate::{log::PartitionLog, state::State};
 
 /// The first version of Fetch whose clients know zstd (KIP-110).
@@ -68,7 +65,7 @@ fn fetch(request: &FetchRequest, state: &State, version: i16) -> Found {
     let responses = request.topics.iter().map(|topic| {
         let name = match version {
             ..FETCHES_BY_ID => Ok(topic.topic.as_str()),
-            _ => state.name_of(topic.topic_id).ok_or(ResponseError::UnknownTopicId),
+            _ => state.image().name_of(topic.topic_id).ok_or(ResponseError::UnknownTopicId),
         };
         let partitions = topic.partitions.iter().map(|wanted| {
             let data = name
@@ -107,11 +104,12 @@ fn fetch_partition(
     wanted: &FetchPartition,
     before: usize,
 ) -> Result<PartitionData, ResponseError> {
-    let log = state.log(topic, wanted.partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
-    check_epoch(log, wanted.current_leader_epoch)?;
+    let led = state.led(topic, wanted.partition)?;
+    led.check_epoch(wanted.current_leader_epoch)?;
+    let log = led.log();
     let data = nothing(wanted.partition)
-        .with_high_watermark(log.end())
-        .with_last_stable_offset(log.last_stable())
+        .with_high_watermark(led.high_watermark())
+        .with_last_stable_offset(led.last_stable())
         .with_log_start_offset(log.start());
     if let Some(diverging) = divergence(log, wanted) {
         return Ok(data.with_diverging_epoch(diverging));
@@ -120,7 +118,7 @@ fn fetch_partition(
         return Err(ResponseError::OffsetOutOfRange);
     }
     let committed_only = request.isolation_level == READ_COMMITTED;
-    let limit = if committed_only { log.last_stable() } else { log.end() };
+    let limit = if committed_only { led.last_stable() } else { led.high_watermark() };
     let room = usize::try_from(request.max_bytes).unwrap_or(0).saturating_sub(before);
     let most_bytes = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(room);
     let found = log.read(wanted.fetch_offset, limit, most_bytes, before == 0);

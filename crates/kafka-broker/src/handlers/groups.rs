@@ -15,7 +15,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Answered, Context, NODE};
+use super::{Answered, Context, host_and_port};
 use crate::groups::{ClassicGroup, Group, Phase};
 
 /// The first version of ListGroups with states (KIP-518).
@@ -23,19 +23,22 @@ const LISTS_STATES: i16 = 4;
 
 impl Answered for FindCoordinatorRequest {
     async fn answer(self, context: &Context<'_>) -> FindCoordinatorResponse {
-        let (host, port) = context.here();
+        let Some((node, address)) = context.shared.with(|state| state.image().coordinator()) else {
+            return self.refuse(ResponseError::CoordinatorNotAvailable.code());
+        };
+        let (host, port) = host_and_port(address);
         if self.coordinator_keys.is_empty() {
             return FindCoordinatorResponse::default()
-                .with_node_id(NODE)
+                .with_node_id(node.into())
                 .with_host(host)
-                .with_port(port.into());
+                .with_port(port);
         }
         let coordinators = self.coordinator_keys.into_iter().map(|key| {
             Coordinator::default()
                 .with_key(key)
-                .with_node_id(NODE)
+                .with_node_id(node.into())
                 .with_host(host.clone())
-                .with_port(port.into())
+                .with_port(port)
         });
         FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
     }

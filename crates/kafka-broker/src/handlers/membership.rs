@@ -13,7 +13,10 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, code, text};
-use crate::groups::{Admission, ClassicGroup, Joined, Joining, MemberIdentity};
+use crate::{
+    groups::{Admission, ClassicGroup, Joined, Joining, MemberIdentity},
+    state::State,
+};
 
 /// The first version of JoinGroup with MEMBER_ID_REQUIRED (KIP-394).
 const KNOWS_MEMBER_ID_REQUIRED: i16 = 4;
@@ -49,10 +52,9 @@ impl Answered for JoinGroupRequest {
             }
             Admission::Refused(error) => return self.refuse(error.code()),
         };
-        let gone = || Some(Err(ResponseError::UnknownMemberId));
-        let joined = context.shared.forever(|state| {
-            let members = state.groups.get(&group).and_then(|group| group.classic());
-            members.map_or_else(gone, |members| members.joined(&id, instance.as_deref()))
+        let joined = context.shared.forever(|state| match classic(state, &group) {
+            Some(members) => members.joined(&id, instance.as_deref()),
+            None => Some(Err(gone(state))),
         });
         match joined.await {
             Ok(joined) => told(joined, &self),
@@ -115,6 +117,15 @@ fn told(joined: Joined, request: &JoinGroupRequest) -> JoinGroupResponse {
         .with_members(members.collect())
 }
 
+fn classic<'a>(state: &'a State, group: &str) -> Option<&'a ClassicGroup> {
+    state.groups.get(group)?.classic()
+}
+
+/// Why a group that was there is not.
+fn gone(state: &State) -> ResponseError {
+    state.coordination.check().err().unwrap_or(ResponseError::UnknownMemberId)
+}
+
 /// Calls a group; an unknown group has no members (`validateGroupStatus`), nor has one of the other protocol.
 fn in_group<T>(
     context: &Context<'_>,
@@ -156,10 +167,12 @@ impl Answered for SyncGroupRequest {
             Ok(names) => names,
             Err(error) => return self.refuse(error.code()),
         };
-        let gone = || Some(Err(ResponseError::UnknownMemberId));
-        let synced = context.shared.forever(|state| {
-            let members = state.groups.get(self.group_id.as_str()).and_then(|group| group.classic());
-            members.map_or_else(gone, |members| members.synced(identity))
+        let is_replicated = |state: &State| state.coordination.has_stored(&self.group_id);
+        let synced = context.shared.forever(|state| match classic(state, &self.group_id) {
+            Some(members) => {
+                members.synced(identity).filter(|synced| synced.is_err() || is_replicated(state))
+            }
+            None => Some(Err(gone(state))),
         });
         match synced.await {
             Ok(assignment) => SyncGroupResponse::default()

@@ -1,22 +1,21 @@
 //! Metadata.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kafka_protocol::{
     ResponseError,
     messages::{
-        MetadataRequest, MetadataResponse, TopicName,
+        BrokerId, MetadataRequest, MetadataResponse, TopicName,
         metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
     },
     protocol::StrBytes,
 };
-
 use uuid::Uuid;
 
-use super::{Answered, Context, NODE};
+use super::{Answered, Context, host_and_port};
 use crate::{
-    state::State,
-    topics::{PartitionCount, Topic, is_legal},
+    cluster::{Cluster, Image, Leadership, TopicImage},
+    topics::{PartitionCount, is_legal},
 };
 
 /// From this version on clients can forbid that a topic is created.
@@ -30,25 +29,29 @@ impl Answered for MetadataRequest {
             PartitionCount::new(options.default_partitions).filter(|_| allowed && options.auto_create_topics);
         // In version 0 a list of none means all.
         let names = self.topics.filter(|topics| context.version > 0 || !topics.is_empty());
+        if let (Some(partitions), Some(names)) = (create_with, &names) {
+            let names = names.iter().filter_map(|topic| Some(topic.name.as_ref()?.as_str()));
+            create_missing(context, names, partitions);
+        }
+        let (image, node) = context.shared.with(|state| (Arc::clone(state.image()), state.node));
         let topics = match names {
-            None => context
-                .shared
-                .with(|state| state.topics.iter().map(|(name, topic)| found(name, topic)).collect()),
-            Some(topics) => context.shared.change(|state| {
-                let topics = topics.into_iter().map(|topic| match topic.name {
-                    Some(name) => find_or_create(state, name, create_with),
-                    None => find_by_id(state, topic.topic_id),
+            None => image.topics.iter().map(|(name, topic)| found(name, topic)).collect(),
+            Some(topics) => {
+                let told = topics.into_iter().map(|topic| match topic.name {
+                    Some(name) => find(&image, name),
+                    None => find_by_id(&image, topic.topic_id),
                 });
-                topics.collect()
-            }),
+                told.collect()
+            }
         };
-        let (host, port) = context.here();
-        let broker =
-            MetadataResponseBroker::default().with_node_id(NODE).with_host(host).with_port(port.into());
+        let brokers = image.live().map(|(node, address)| {
+            let (host, port) = host_and_port(address);
+            MetadataResponseBroker::default().with_node_id(node.into()).with_host(host).with_port(port)
+        });
         MetadataResponse::default()
-            .with_brokers(vec![broker])
+            .with_brokers(brokers.collect())
             .with_cluster_id(Some(StrBytes::from_string(options.cluster_id.clone())))
-            .with_controller_id(NODE)
+            .with_controller_id(node.into())
             .with_topics(topics)
     }
 
@@ -57,30 +60,45 @@ impl Answered for MetadataRequest {
         let topics = asked.map(|topic| {
             MetadataResponseTopic::default().with_name(topic.name.clone()).with_error_code(error)
         });
-        MetadataResponse::default().with_controller_id(NODE).with_topics(topics.collect())
+        MetadataResponse::default().with_controller_id((-1).into()).with_topics(topics.collect())
     }
 }
 
-fn find_or_create(
-    state: &mut State,
-    name: TopicName,
-    create_with: Option<PartitionCount>,
-) -> MetadataResponseTopic {
-    let error = match (state.topics.get(name.as_str()), create_with) {
-        (Some(topic), _) => return found(&name, topic),
-        (None, _) if !is_legal(&name) => ResponseError::InvalidTopicException,
-        (None, None) => ResponseError::UnknownTopicOrPartition,
-        (None, Some(partitions)) => {
-            let topic = Topic::new(partitions, BTreeMap::new());
-            return found(&name, state.topics.entry(name.as_str().to_owned()).or_insert(topic));
+/// Creates the topics that this node does not know, with a replica on each node.
+fn create_missing<'a>(
+    context: &Context<'_>,
+    names: impl Iterator<Item = &'a str>,
+    partitions: PartitionCount,
+) {
+    let missing = context.shared.with(|state| {
+        let is_missing = |name: &&str| is_legal(name) && !state.image().topics.contains_key(*name);
+        let missing = names.filter(is_missing);
+        missing.map(str::to_owned).collect::<Vec<_>>()
+    });
+    if missing.is_empty() {
+        return;
+    }
+    context.shared.administer(|cluster: &Cluster| {
+        for name in &missing {
+            cluster.create(name, partitions, usize::MAX, BTreeMap::new());
         }
+    });
+}
+
+fn find(image: &Image, name: TopicName) -> MetadataResponseTopic {
+    if let Some(topic) = image.topics.get(name.as_str()) {
+        return found(&name, topic);
+    }
+    let error = match is_legal(&name) {
+        true => ResponseError::UnknownTopicOrPartition,
+        false => ResponseError::InvalidTopicException,
     };
     MetadataResponseTopic::default().with_name(Some(name)).with_error_code(error.code())
 }
 
 /// By its id (KIP-516), as librdkafka asks about what it is assigned by KIP-848.
-fn find_by_id(state: &State, id: Uuid) -> MetadataResponseTopic {
-    match state.name_of(id).and_then(|name| Some((name, state.topics.get(name)?))) {
+fn find_by_id(image: &Image, id: Uuid) -> MetadataResponseTopic {
+    match image.topics.iter().find(|(_, topic)| topic.id == id) {
         Some((name, topic)) => found(name, topic),
         None => MetadataResponseTopic::default()
             .with_name(None)
@@ -89,17 +107,21 @@ fn find_by_id(state: &State, id: Uuid) -> MetadataResponseTopic {
     }
 }
 
-fn found(name: &str, topic: &Topic) -> MetadataResponseTopic {
-    let partitions = (0..).zip(&topic.partitions).map(|(index, log)| {
-        MetadataResponsePartition::default()
-            .with_partition_index(index)
-            .with_leader_id(NODE)
-            .with_leader_epoch(log.epoch())
-            .with_replica_nodes(vec![NODE])
-            .with_isr_nodes(vec![NODE])
-    });
+fn found(name: &str, topic: &TopicImage) -> MetadataResponseTopic {
+    let partitions =
+        (0..).zip(&topic.partitions).map(|(index, known)| led(known).with_partition_index(index));
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))))
         .with_topic_id(topic.id)
         .with_partitions(partitions.collect())
+}
+
+fn led(known: &Leadership) -> MetadataResponsePartition {
+    let error = known.leader.is_none().then(|| ResponseError::LeaderNotAvailable.code());
+    MetadataResponsePartition::default()
+        .with_error_code(error.unwrap_or_default())
+        .with_leader_id(known.leader.unwrap_or(-1).into())
+        .with_leader_epoch(known.epoch)
+        .with_replica_nodes(known.replicas.iter().map(|node| BrokerId(*node)).collect())
+        .with_isr_nodes(known.in_sync.iter().map(|node| BrokerId(*node)).collect())
 }

@@ -18,14 +18,11 @@ use std::{io, net::SocketAddr, time::Duration};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     ResponseError,
-    messages::{ApiKey, BrokerId, ResponseHeader},
+    messages::{ApiKey, ResponseHeader},
     protocol::{Encodable, HeaderVersion, Request, StrBytes, decode_request_header_from_buffer},
 };
 
 use super::{requests, state::Shared};
-
-/// The id of the only node.
-const NODE: BrokerId = BrokerId(1);
 
 /// A request, and a fault for it.
 pub(super) struct Call<'a> {
@@ -67,13 +64,29 @@ struct Context<'a> {
     throttle: Duration,
 }
 
-impl Context<'_> {
-    /// The advertised address.
-    fn here(&self) -> (StrBytes, u16) {
-        let address = self.shared.address();
-        let port = self.shared.options.advertised_port.unwrap_or(address.port());
-        (StrBytes::from_string(address.ip().to_string()), port)
-    }
+/// Host and port of an address.
+fn host_and_port(address: SocketAddr) -> (StrBytes, i32) {
+    (StrBytes::from_string(address.ip().to_string()), address.port().into())
+}
+
+/// Whether a request is for the node that coordinates groups.
+fn is_for_coordinator(api: ApiKey) -> bool {
+    use ApiKey as A;
+    matches!(
+        api,
+        A::JoinGroup
+            | A::SyncGroup
+            | A::Heartbeat
+            | A::LeaveGroup
+            | A::OffsetCommit
+            | A::OffsetFetch
+            | A::TxnOffsetCommit
+            | A::DescribeGroups
+            | A::ListGroups
+            | A::DeleteGroups
+            | A::ConsumerGroupHeartbeat
+            | A::ConsumerGroupDescribe
+    )
 }
 
 /// Calls the handler of a request. The response begins with its length; it is `None` if none is
@@ -140,7 +153,11 @@ async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<By
         peer: call.peer,
         throttle: call.throttle,
     };
-    let answer = match call.refuse_with {
+    let not_here = || match is_for_coordinator(api) {
+        true => call.shared.with(|state| state.coordination.check()).err(),
+        false => None,
+    };
+    let answer = match call.refuse_with.or_else(not_here) {
         Some(error) => request.refuse(error.code()),
         None => request.answer(&context).await,
     };

@@ -1,7 +1,5 @@
 //! Offsets of a log: ListOffsets, OffsetForLeaderEpoch, DeleteRecords.
 
-use std::cmp::Ordering;
-
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -14,7 +12,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context};
-use crate::{log::PartitionLog, state::State};
+use crate::{log::PartitionLog, partition::Partition, state::State};
 
 /// In place of a timestamp in ListOffsets: the end of the log, its start, and its newest record (KIP-734).
 const LATEST: i64 = -1;
@@ -28,19 +26,37 @@ const ALL_RECORDS: i64 = -1;
 /// The isolation level READ_COMMITTED (KIP-98).
 pub(super) const READ_COMMITTED: i8 = 1;
 
-/// Checks the leader epoch of a client (KIP-320, `Partition.checkCurrentLeaderEpoch`); -1 is none.
-pub(super) fn check_epoch(log: &PartitionLog, says: i32) -> Result<(), ResponseError> {
-    match says.cmp(&log.epoch()) {
-        _ if says < 0 => Ok(()),
-        Ordering::Less => Err(ResponseError::FencedLeaderEpoch),
-        Ordering::Greater => Err(ResponseError::UnknownLeaderEpoch),
-        Ordering::Equal => Ok(()),
-    }
+/// A partition that this node leads in the epoch that a client names.
+fn led<'a>(
+    state: &'a State,
+    topic: &str,
+    partition: i32,
+    epoch: i32,
+) -> Result<&'a Partition, ResponseError> {
+    let found = state.led(topic, partition)?;
+    found.check_epoch(epoch)?;
+    Ok(found)
 }
 
-fn known(state: &State, topic: &str, partition: i32, epoch: i32) -> Result<(), ResponseError> {
-    let log = state.log(topic, partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
-    check_epoch(log, epoch)
+/// The offset that ListOffsets asks for, and its time; `None` if there is no such record.
+fn listed(
+    found: &Partition,
+    timestamp: i64,
+    committed_only: bool,
+) -> Result<Option<(i64, i64)>, ResponseError> {
+    // A leader that was just elected may know less than its predecessor has told (KIP-207).
+    if timestamp != EARLIEST && !found.knows_its_end() {
+        return Err(ResponseError::OffsetNotAvailable);
+    }
+    let log: &PartitionLog = found.log();
+    let end = if committed_only { found.last_stable() } else { found.high_watermark() };
+    let listed = match timestamp {
+        LATEST => Some((end, -1)),
+        EARLIEST => Some((log.start(), -1)),
+        YOUNGEST => log.youngest(),
+        timestamp => log.at_timestamp(timestamp),
+    };
+    Ok(listed.filter(|(offset, _)| *offset <= end))
 }
 
 impl Answered for ListOffsetsRequest {
@@ -53,22 +69,16 @@ impl Answered for ListOffsetsRequest {
                         .with_partition_index(wanted.partition_index)
                         .with_timestamp(-1)
                         .with_offset(-1);
-                    let known =
-                        known(state, &topic.name, wanted.partition_index, wanted.current_leader_epoch);
-                    let log = match (known, state.log(&topic.name, wanted.partition_index)) {
-                        (Ok(()), Some(log)) => log,
-                        (known, _) => return answer.with_error_code(super::code(known)),
+                    let found = led(state, &topic.name, wanted.partition_index, wanted.current_leader_epoch);
+                    let listed = found.and_then(|found| {
+                        Ok((listed(found, wanted.timestamp, committed_only)?, found.leadership().epoch))
+                    });
+                    let (listed, epoch) = match listed {
+                        Ok(listed) => listed,
+                        Err(error) => return answer.with_error_code(error.code()),
                     };
-                    let found = match wanted.timestamp {
-                        LATEST if committed_only => Some((log.last_stable(), -1)),
-                        LATEST => Some((log.end(), -1)),
-                        EARLIEST => Some((log.start(), -1)),
-                        YOUNGEST => log.youngest(),
-                        timestamp => log.at_timestamp(timestamp),
-                    };
-                    let below = |(offset, _): &(i64, i64)| !committed_only || *offset <= log.last_stable();
-                    let Some((offset, time)) = found.filter(below) else { return answer };
-                    let epoch = if context.version < LISTS_EPOCHS { -1 } else { log.epoch() };
+                    let Some((offset, time)) = listed else { return answer };
+                    let epoch = if context.version < LISTS_EPOCHS { -1 } else { epoch };
                     answer.with_offset(offset).with_timestamp(time).with_leader_epoch(epoch)
                 });
                 let partitions = partitions.collect();
@@ -100,12 +110,11 @@ impl Answered for OffsetForLeaderEpochRequest {
             let topics = self.topics.iter().map(|topic| {
                 let partitions = topic.partitions.iter().map(|wanted| {
                     let answer = EpochEndOffset::default().with_partition(wanted.partition);
-                    let known = known(state, &topic.topic, wanted.partition, wanted.current_leader_epoch);
-                    let log = state.log(&topic.topic, wanted.partition).filter(|_| known.is_ok());
-                    let end = log.and_then(|log| log.end_of_epoch(wanted.leader_epoch));
+                    let found = led(state, &topic.topic, wanted.partition, wanted.current_leader_epoch);
+                    let end = found.as_ref().ok().and_then(|led| led.log().end_of_epoch(wanted.leader_epoch));
                     let (epoch, offset) = end.unwrap_or((-1, -1));
                     answer
-                        .with_error_code(super::code(known))
+                        .with_error_code(super::code(found))
                         .with_leader_epoch(epoch)
                         .with_end_offset(offset)
                 });
@@ -139,15 +148,17 @@ impl Answered for DeleteRecordsRequest {
                     let answer = DeleteRecordsPartitionResult::default()
                         .with_partition_index(wanted.partition_index)
                         .with_low_watermark(-1);
-                    let Some(log) = state.log_mut(&topic.name, wanted.partition_index) else {
-                        return answer.with_error_code(ResponseError::UnknownTopicOrPartition.code());
+                    let found = match state.led_mut(&topic.name, wanted.partition_index) {
+                        Ok(found) => found,
+                        Err(error) => return answer.with_error_code(error.code()),
                     };
-                    let offset = if wanted.offset == ALL_RECORDS { log.end() } else { wanted.offset };
-                    if !(0..=log.end()).contains(&offset) {
+                    let most = found.high_watermark();
+                    let offset = if wanted.offset == ALL_RECORDS { most } else { wanted.offset };
+                    if !(0..=most).contains(&offset) {
                         return answer.with_error_code(ResponseError::OffsetOutOfRange.code());
                     }
-                    log.delete_before(offset);
-                    answer.with_low_watermark(log.start())
+                    found.write(|log| log.delete_before(offset));
+                    answer.with_low_watermark(found.log().start())
                 });
                 DeleteRecordsTopicResult::default()
                     .with_name(topic.name.clone())

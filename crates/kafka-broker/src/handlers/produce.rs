@@ -1,5 +1,7 @@
 //! Produce.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
@@ -8,16 +10,21 @@ use kafka_protocol::{
         produce_response::{PartitionProduceResponse, TopicProduceResponse},
     },
 };
+use tokio::time::Instant;
 
 use super::{Answered, Context};
 use crate::{
     log::{Head, LogError},
     state::State,
+    topics::Topic,
 };
 
 const ZSTD: i16 = 4;
 /// The first version of Produce whose clients know zstd (KIP-110).
 const PRODUCE_KNOWS_ZSTD: i16 = 7;
+
+/// All replicas that are in sync must have it.
+const ACKS_ALL: i16 = -1;
 
 /// Where a batch was appended.
 struct Appended {
@@ -25,6 +32,35 @@ struct Appended {
     /// -1 without LogAppendTime.
     time: i64,
     log_start: i64,
+    replication: Replication,
+}
+
+/// How appending went to each partition of a topic.
+type Outcomes = Vec<(i32, Result<Appended, ResponseError>)>;
+
+/// A batch that is to be replicated (`DelayedProduce`).
+struct Replication {
+    topic: TopicName,
+    partition: i32,
+    leader_epoch: i32,
+    /// The offset after its last record.
+    end: i64,
+}
+
+impl Replication {
+    /// Whether it is; `None` while that takes.
+    fn is_done(&self, state: &State) -> Option<Result<(), ResponseError>> {
+        let led = match state.led(&self.topic, self.partition) {
+            Ok(led) if led.leadership().epoch == self.leader_epoch => led,
+            _ => return Some(Err(ResponseError::NotLeaderOrFollower)),
+        };
+        let least = state.topics.get(self.topic.as_str()).map_or(1, Topic::least_in_sync);
+        match led.has_enough_in_sync(least) {
+            _ if led.high_watermark() < self.end => None,
+            true => Some(Ok(())),
+            false => Some(Err(ResponseError::NotEnoughReplicasAfterAppend)),
+        }
+    }
 }
 
 impl Answered for ProduceRequest {
@@ -32,20 +68,46 @@ impl Answered for ProduceRequest {
         if !matches!(self.acks, -1..=1) {
             return self.refuse(ResponseError::InvalidRequiredAcks.code());
         }
-        let responses = context.shared.change(|state| {
+        let (acks, timeout) = (self.acks, u64::try_from(self.timeout_ms).unwrap_or(0));
+        let deadline = Instant::now() + Duration::from_millis(timeout);
+        let appended: Vec<(TopicName, Outcomes)> = context.shared.change(|state| {
             let topics = self.topic_data.into_iter().map(|topic| {
                 let partitions = topic.partition_data.into_iter().map(|data| {
-                    let response = PartitionProduceResponse::default().with_index(data.index);
-                    match append(state, context.version, &topic.name, data.index, data.records) {
+                    let sent = (data.index, data.records);
+                    (data.index, append(state, context.version, acks, &topic.name, sent))
+                });
+                let partitions = partitions.collect();
+                (topic.name, partitions)
+            });
+            topics.collect()
+        });
+        let all = || appended.iter().flat_map(|(_, partitions)| partitions);
+        let pending = || all().filter_map(|(_, appended)| Some(&appended.as_ref().ok()?.replication));
+        if acks == ACKS_ALL {
+            let is_done = |state: &State| pending().all(|batch| batch.is_done(state).is_some());
+            context.shared.until(deadline, |state| is_done(state).then_some(())).await;
+        }
+        let responses = context.shared.with(|state| {
+            let topics = appended.into_iter().map(|(name, partitions)| {
+                let partitions = partitions.into_iter().map(|(index, appended)| {
+                    let appended = match (acks, appended) {
+                        (ACKS_ALL, Ok(appended)) => {
+                            let late = Err(ResponseError::RequestTimedOut);
+                            appended.replication.is_done(state).unwrap_or(late).map(|()| appended)
+                        }
+                        (_, appended) => appended,
+                    };
+                    let response = PartitionProduceResponse::default().with_index(index);
+                    match appended {
                         Ok(appended) => response
                             .with_base_offset(appended.offset)
                             .with_log_append_time_ms(appended.time)
                             .with_log_start_offset(appended.log_start),
-                        Err(error) => refused(response, ResponseError::from(error).code()),
+                        Err(error) => refused(response, error.code()),
                     }
                 });
                 let partitions = partitions.collect();
-                TopicProduceResponse::default().with_name(topic.name).with_partition_responses(partitions)
+                TopicProduceResponse::default().with_name(name).with_partition_responses(partitions)
             });
             topics.collect()
         });
@@ -83,16 +145,24 @@ fn refused(response: PartitionProduceResponse, error: i16) -> PartitionProduceRe
 fn append(
     state: &mut State,
     version: i16,
-    topic: &TopicName,
-    partition: i32,
-    records: Option<Bytes>,
-) -> Result<Appended, LogError> {
+    acks: i16,
+    name: &TopicName,
+    (partition, records): (i32, Option<Bytes>),
+) -> Result<Appended, ResponseError> {
     let batch = records.ok_or(LogError::Corrupt)?;
-    if version < PRODUCE_KNOWS_ZSTD && Head::read(&batch)?.codec() == ZSTD {
-        return Err(LogError::UnsupportedCodec);
+    let head = Head::read(&batch);
+    if version < PRODUCE_KNOWS_ZSTD && head?.codec() == ZSTD {
+        return Err(LogError::UnsupportedCodec.into());
     }
-    let rules = state.topics.get(topic.as_str()).ok_or(LogError::Unknown)?.rules();
-    let log = state.log_mut(topic, partition).ok_or(LogError::Unknown)?;
-    let offset = log.append(batch, rules)?;
-    Ok(Appended { offset, time: rules.append_time.unwrap_or(-1), log_start: log.start() })
+    let topic = state.topics.get(name.as_str()).ok_or(LogError::Unknown)?;
+    let (rules, least) = (topic.rules(), topic.least_in_sync());
+    let led = state.led_mut(name, partition)?;
+    if acks == ACKS_ALL && !led.has_enough_in_sync(least) {
+        return Err(ResponseError::NotEnoughReplicas);
+    }
+    let offset = led.write(|log| log.append(batch, rules))?;
+    let (leader_epoch, log_start) = (led.leadership().epoch, led.log().start());
+    let end = offset + i64::from(head?.last_offset_delta) + 1;
+    let replication = Replication { topic: name.clone(), partition, leader_epoch, end };
+    Ok(Appended { offset, time: rules.append_time.unwrap_or(-1), log_start, replication })
 }

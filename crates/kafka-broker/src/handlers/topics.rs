@@ -8,7 +8,7 @@ use kafka_protocol::{
         CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
         DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
         create_partitions_response::CreatePartitionsTopicResult,
-        create_topics_request::CreatableTopic,
+        create_topics_request::{CreatableReplicaAssignment, CreatableTopic},
         create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
         delete_topics_request::DeleteTopicState,
         delete_topics_response::DeletableTopicResult,
@@ -17,10 +17,10 @@ use kafka_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Answered, Context, NODE, text};
+use super::{Answered, Context, text};
 use crate::{
-    state::State,
-    topics::{PartitionCount, Topic, is_legal, is_legal_config},
+    cluster::{Image, TopicImage},
+    topics::{PartitionCount, is_legal, is_legal_config},
 };
 
 /// The first version of CreateTopics with the topic's settings in the response, and the first with its id.
@@ -29,7 +29,7 @@ const TOLD_ID: i16 = 7;
 
 impl Answered for CreateTopicsRequest {
     async fn answer(self, context: &Context<'_>) -> CreateTopicsResponse {
-        let topics = context.shared.change(|state| {
+        let topics = context.shared.administer(|cluster| {
             let names = self.topics.iter().map(|topic| &topic.name);
             let topics = self.topics.iter().map(|wanted| {
                 let result = CreatableTopicResult::default()
@@ -39,15 +39,18 @@ impl Answered for CreateTopicsRequest {
                 if names.clone().filter(|name| **name == wanted.name).count() > 1 {
                     return result.with_error_code(ResponseError::InvalidRequest.code());
                 }
-                match plan(state, wanted, context.shared.options.default_partitions) {
-                    Err(error) => result.with_error_code(error.code()),
-                    Ok(topic) => {
-                        let result = told(result, &topic, context.version);
-                        if !self.validate_only {
-                            state.topics.insert(text(&wanted.name), topic);
-                        }
-                        result
-                    }
+                let planned = plan(&cluster.image(), wanted, context.shared.options.default_partitions);
+                let Planned { partitions, replicas, configs } = match planned {
+                    Err(error) => return result.with_error_code(error.code()),
+                    Ok(planned) => planned,
+                };
+                if self.validate_only {
+                    let topic = cluster.image().topic(partitions, replicas, configs);
+                    return told(result, &topic, context.version);
+                }
+                match cluster.create(&wanted.name, partitions, replicas, configs) {
+                    Some(topic) => told(result, &topic, context.version),
+                    None => result.with_error_code(ResponseError::TopicAlreadyExists.code()),
                 }
             });
             topics.collect()
@@ -63,19 +66,30 @@ impl Answered for CreateTopicsRequest {
     }
 }
 
-fn plan(state: &State, wanted: &CreatableTopic, default_partitions: i32) -> Result<Topic, ResponseError> {
+/// A topic that may be created.
+struct Planned {
+    partitions: PartitionCount,
+    replicas: usize,
+    configs: BTreeMap<String, String>,
+}
+
+fn plan(image: &Image, wanted: &CreatableTopic, default_partitions: i32) -> Result<Planned, ResponseError> {
     if !is_legal(&wanted.name) {
         return Err(ResponseError::InvalidTopicException);
     }
-    if state.topics.contains_key(wanted.name.as_str()) {
+    if image.topics.contains_key(wanted.name.as_str()) {
         return Err(ResponseError::TopicAlreadyExists);
     }
     let partitions = match (wanted.num_partitions, wanted.assignments.len()) {
         (-1, 0) => default_partitions,
         (count, 0) => count,
         (-1, assigned) => {
-            let here = wanted.assignments.iter().all(|assigned| assigned.broker_ids == [NODE]);
-            if !here {
+            // Of the only node. Among several they follow from their number.
+            let alone = |assigned: &CreatableReplicaAssignment| match assigned.broker_ids[..] {
+                [only] => image.nodes.len() == 1 && image.nodes.contains_key(&only.0),
+                _ => false,
+            };
+            if !wanted.assignments.iter().all(alone) {
                 return Err(ResponseError::InvalidReplicaAssignment);
             }
             i32::try_from(assigned).unwrap_or(-1)
@@ -83,9 +97,11 @@ fn plan(state: &State, wanted: &CreatableTopic, default_partitions: i32) -> Resu
         _ => return Err(ResponseError::InvalidRequest),
     };
     let partitions = PartitionCount::new(partitions).ok_or(ResponseError::InvalidPartitions)?;
-    if !matches!(wanted.replication_factor, -1 | 1) {
-        return Err(ResponseError::InvalidReplicationFactor);
-    }
+    let replicas = match usize::try_from(wanted.replication_factor) {
+        Err(_) if wanted.replication_factor == -1 => image.nodes.len(),
+        Ok(count @ 1..) if count <= image.nodes.len() => count,
+        _ => return Err(ResponseError::InvalidReplicationFactor),
+    };
     let mut configs = BTreeMap::new();
     for config in &wanted.configs {
         let value = config.value.as_ref().ok_or(ResponseError::InvalidConfig)?;
@@ -94,10 +110,10 @@ fn plan(state: &State, wanted: &CreatableTopic, default_partitions: i32) -> Resu
         }
         configs.insert(text(&config.name), text(value));
     }
-    Ok(Topic::new(partitions, configs))
+    Ok(Planned { partitions, replicas, configs })
 }
 
-fn told(result: CreatableTopicResult, topic: &Topic, version: i16) -> CreatableTopicResult {
+fn told(result: CreatableTopicResult, topic: &TopicImage, version: i16) -> CreatableTopicResult {
     if version < TOLD_CONFIGS {
         return result;
     }
@@ -111,19 +127,22 @@ fn told(result: CreatableTopicResult, topic: &Topic, version: i16) -> CreatableT
     result
         .with_topic_id(id)
         .with_num_partitions(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))
-        .with_replication_factor(1)
+        .with_replication_factor(i16::try_from(topic.replication()).unwrap_or(i16::MAX))
         .with_configs(Some(configs.collect()))
 }
 
 impl Answered for DeleteTopicsRequest {
     async fn answer(self, context: &Context<'_>) -> DeleteTopicsResponse {
         let wanted = self.wanted();
-        let responses = context.shared.change(|state| {
+        let responses = context.shared.administer(|cluster| {
             let deleted = wanted.into_iter().map(|(name, id)| {
-                let by_id =
-                    || state.name_of(id).map(|name| TopicName(StrBytes::from_string(name.to_owned())));
+                let by_id = || {
+                    let image = cluster.image();
+                    let name = image.name_of(id)?;
+                    Some(TopicName(StrBytes::from_string(name.to_owned())))
+                };
                 let found = name.clone().or_else(by_id);
-                let deleted = found.as_ref().and_then(|name| state.delete_topic(name));
+                let deleted = found.as_ref().and_then(|name| cluster.delete(name));
                 let code = match (&deleted, &name) {
                     (Some(_), _) => 0,
                     (None, Some(_)) => ResponseError::UnknownTopicOrPartition.code(),
@@ -162,18 +181,17 @@ impl Wanted for DeleteTopicsRequest {
 
 impl Answered for CreatePartitionsRequest {
     async fn answer(self, context: &Context<'_>) -> CreatePartitionsResponse {
-        let results = context.shared.change(|state| {
+        let results = context.shared.administer(|cluster| {
             let grown = self.topics.iter().map(|wanted| {
-                let topic = state.topics.get_mut(wanted.name.as_str());
-                let error = match (topic, PartitionCount::new(wanted.count)) {
-                    (None, _) => ResponseError::UnknownTopicOrPartition.code(),
-                    (Some(topic), Some(count)) if count.get() > topic.partitions.len() => {
+                let error = match (cluster.partitions(&wanted.name), PartitionCount::new(wanted.count)) {
+                    (0, _) => ResponseError::UnknownTopicOrPartition.code(),
+                    (before, Some(count)) if count.get() > before => {
                         if !self.validate_only {
-                            topic.grow(count);
+                            cluster.add_partitions(&wanted.name, count);
                         }
                         0
                     }
-                    (Some(_), _) => ResponseError::InvalidPartitions.code(),
+                    (_, _) => ResponseError::InvalidPartitions.code(),
                 };
                 CreatePartitionsTopicResult::default().with_name(wanted.name.clone()).with_error_code(error)
             });

@@ -78,7 +78,7 @@ impl Answered for AddPartitionsToTxnRequest {
             let partitions: Vec<(String, i32)> = topics
                 .flat_map(|topic| topic.partitions.iter().map(|partition| (text(&topic.name), *partition)))
                 .collect();
-            if partitions.iter().any(|(topic, partition)| state.log(topic, *partition).is_none()) {
+            if partitions.iter().any(|(topic, partition)| state.partition(topic, *partition).is_none()) {
                 return Err(ResponseError::UnknownTopicOrPartition);
             }
             let name = &self.v3_and_below_transactional_id;

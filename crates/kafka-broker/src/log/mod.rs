@@ -2,16 +2,24 @@
 
 mod batch;
 mod compaction;
+mod epochs;
 mod producers;
 mod records;
+mod replica;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 
+use crate::coordination::GroupRecord;
 pub use batch::Head;
+use epochs::Epochs;
 use producers::Producers;
 
 /// A batch was not appended.
@@ -70,12 +78,23 @@ pub struct Rules {
     pub oldest: Option<i64>,
 }
 
-#[derive(Debug)]
-struct Batch {
+/// A batch of a log, as replicas have it from one another.
+#[derive(Clone)]
+pub(crate) struct Batch {
     base: i64,
     last: i64,
+    /// The leader's that appended it.
+    epoch: i32,
     max_timestamp: i64,
     bytes: Bytes,
+    /// In place of bytes, in the log of the groups.
+    group: Option<Arc<GroupRecord>>,
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..={} of {}", self.base, self.last, self.epoch)
+    }
 }
 
 /// An aborted transaction.
@@ -90,7 +109,7 @@ pub struct Aborted {
 }
 
 /// The log of one partition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PartitionLog {
     start: i64,
     end: i64,
@@ -99,22 +118,7 @@ pub struct PartitionLog {
     /// The first offset of each producer's open transaction.
     open: BTreeMap<i64, i64>,
     aborted: Vec<Aborted>,
-    /// Each leader's epoch and the offset at which it began (KIP-101); the last is the leader of now.
-    epochs: Vec<(i32, i64)>,
-}
-
-impl Default for PartitionLog {
-    fn default() -> Self {
-        Self {
-            start: 0,
-            end: 0,
-            batches: VecDeque::new(),
-            producers: Producers::default(),
-            open: BTreeMap::new(),
-            aborted: Vec::new(),
-            epochs: vec![(0, 0)],
-        }
-    }
+    epochs: Epochs,
 }
 
 /// The result of a fetch.
@@ -134,7 +138,7 @@ impl PartitionLog {
         self.start
     }
 
-    /// The log end offset. It is the high watermark too, as there is one replica.
+    /// The log end offset.
     pub fn end(&self) -> i64 {
         self.end
     }
@@ -144,20 +148,14 @@ impl PartitionLog {
         self.open.values().copied().min().unwrap_or(self.end)
     }
 
-    /// The leader's epoch.
+    /// The newest leader epoch.
     pub fn epoch(&self) -> i32 {
-        self.epochs.last().map_or(0, |(epoch, _)| *epoch)
+        self.epochs.last()
     }
 
-    /// The largest epoch up to that one, and its end offset; `None` if there was none
-    /// (`LeaderEpochFileCache.endOffsetFor`).
+    /// The largest epoch up to that one, and its end offset; `None` if there was none.
     pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
-        if epoch > self.epoch() {
-            return None;
-        }
-        let next = self.epochs.partition_point(|(known, _)| *known <= epoch);
-        let end = self.epochs.get(next).map_or(self.end, |(_, start)| *start);
-        Some((next.checked_sub(1).map_or(epoch, |found| self.epochs[found].0), end))
+        self.epochs.end_of(epoch, self.end)
     }
 
     /// Appends a producer's batch and returns its offset. A repeat is not appended again.
@@ -198,14 +196,20 @@ impl PartitionLog {
         let base = self.end;
         batch::place(&mut bytes, base, self.epoch());
         let last = base + i64::from(head.last_offset_delta);
-        if head.is_transactional() && !head.is_control() {
-            self.open.entry(head.producer_id).or_insert(base);
-        }
-        self.producers.remember(&head, base);
-        let bytes = bytes.freeze();
-        self.batches.push_back(Batch { base, last, max_timestamp: head.max_timestamp, bytes });
-        self.end = last + 1;
+        let (epoch, max_timestamp) = (self.epoch(), head.max_timestamp);
+        self.add(Batch { base, last, epoch, max_timestamp, bytes: bytes.freeze(), group: None });
         Ok(base)
+    }
+
+    fn add(&mut self, batch: Batch) {
+        if let Ok(head) = Head::read(&batch.bytes) {
+            if head.is_transactional() && !head.is_control() {
+                self.open.entry(head.producer_id).or_insert(batch.base);
+            }
+            self.producers.remember(&head, batch.base);
+        }
+        self.end = batch.last + 1;
+        self.batches.push_back(batch);
     }
 
     /// Ends a producer's transaction with a marker of that time, in milliseconds since 1970.
@@ -275,17 +279,8 @@ impl PartitionLog {
     /// Truncates the log to an offset. A batch that reaches beyond it is deleted as a
     /// whole. A new leader epoch begins.
     pub fn truncate(&mut self, offset: i64) {
-        let offset = offset.max(0);
-        while self.batches.back().is_some_and(|batch| batch.last >= offset) {
-            self.batches.pop_back();
-        }
-        self.end = self.end.min(offset);
-        self.start = self.start.min(self.end);
-        self.producers.truncate(self.end);
-        self.open.retain(|_, first| *first < offset);
-        self.aborted.retain(|aborted| aborted.marker < offset);
         let epoch = self.epoch() + 1;
-        self.epochs.retain(|(_, start)| *start < offset);
-        self.epochs.push((epoch, self.end));
+        self.cut(offset);
+        self.begin_epoch(epoch);
     }
 }

@@ -69,14 +69,6 @@ impl Producers {
         }
     }
 
-    /// Forgets the batches at that offset and after it.
-    pub(super) fn truncate(&mut self, offset: i64) {
-        for known in self.by_id.values_mut() {
-            known.appended.retain(|batch| batch.offset < offset);
-        }
-        self.by_id.retain(|_, known| !known.appended.is_empty());
-    }
-
     /// Whether that offset is of its producer's last batch, which compaction keeps, if only its head.
     pub(super) fn is_last_of(&self, producer_id: i64, offset: i64) -> bool {
         let known = self.by_id.get(&producer_id);

@@ -164,6 +164,11 @@ impl Progress {
         self.state().epochs.extend(epochs);
     }
 
+    /// The end of what was read and the leader's log has, which has that end of an epoch up to the last one that was read.
+    pub(super) fn common_end(&self, leaders: FetchPosition) -> FetchPosition {
+        self.state().epochs.common_end(leaders)
+    }
+
     /// The position at an offset that was read.
     pub(super) fn position_at(&self, offset: i64) -> FetchPosition {
         self.state().epochs.position_at(offset)

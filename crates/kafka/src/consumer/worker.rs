@@ -143,7 +143,7 @@ impl Worker {
         read_to: i64,
     ) -> Result<FetchPosition, Interrupt> {
         let end = match end {
-            Some(end) => end,
+            Some(end) => self.progress.common_end(end),
             None => {
                 let range = self.range().await?;
                 self.reset_offset(&range).into()

@@ -3,21 +3,23 @@
 //! The checks know two sides: what the library tells its users (acknowledgements, calls of handlers), and what the broker
 //! has (logs, commits, assignments). They never look into the library.
 
+mod logs;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use highwater_kafka::{PublishError, Receipt};
 use highwater_kafka_broker::{Broker, Holder};
-use kafka_protocol::{
-    messages::ConsumerProtocolAssignment, protocol::Decodable, records::RecordBatchDecoder,
-};
+use kafka_protocol::{messages::ConsumerProtocolAssignment, protocol::Decodable};
 
 use crate::{
-    handovers::{Handovers, host_of},
+    brokers::Brokers,
+    handovers::Handovers,
+    histories::Histories,
     members::{GROUP, Item, TOPIC},
     network::HostId,
     trace::Trace,
@@ -30,6 +32,9 @@ pub(crate) const MOST_PARTITIONS: i32 = 8;
 /// A commit on a connection that its member has given up can arrive after later ones, as long as the network is slow. So
 /// what is committed never falls below what was so long ago.
 const OVERTAKEN: Millis = 10_000;
+
+/// The longest lease that one heartbeat gives.
+const LONGEST_SESSION: Millis = 12_000;
 
 /// A guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +89,13 @@ struct Known {
     acknowledged: BTreeMap<(String, i32), (u64, i64)>,
     /// Who has which partition, as the coordinator has it.
     owners: BTreeMap<i32, HostId>,
-    generation: i32,
+    /// The epoch of the coordinator, and the group's generation.
+    generation: (i32, i32),
     handovers: Handovers,
+    /// When each host's process began.
+    started: BTreeMap<HostId, Millis>,
+    /// When a broker that is the coordinator no more, and does not know that, has heard last of a host.
+    misled: BTreeMap<HostId, Millis>,
     figures: Figures,
     violation: Option<Violation>,
     /// Keys without an acknowledgement since the last fault was over; `None` before that.
@@ -94,17 +104,30 @@ struct Known {
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// The log.
+    /// The log: what all replicas in sync have.
     log: Vec<Item>,
-    /// Its end at the look before the last one.
-    before: usize,
+    /// The leader epoch in which that was compared last.
+    compared: i32,
+    histories: Histories,
     /// The first offset that is not done.
     undone: usize,
     /// The offset after the last that a handler was called with.
     called: i64,
+    /// The last call of a handler with each offset.
+    calls: BTreeMap<i64, Call>,
+    /// Events of a history that took another's place, which no member could know of.
+    excused: Range<i64>,
     committed: i64,
     /// The commits of the last time, and the one before them.
     commits: VecDeque<(Millis, i64)>,
+}
+
+/// A call of a handler: of which host, in which epoch of the coordinator and generation of the group, and when.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    host: HostId,
+    generation: (i32, i32),
+    at: Millis,
 }
 
 /// What happened, in numbers.
@@ -114,6 +137,7 @@ pub(crate) struct Figures {
     pub(crate) failed: u64,
     pub(crate) handled: u64,
     pub(crate) rebalances: u64,
+    pub(crate) truncations: u64,
 }
 
 impl Checks {
@@ -125,34 +149,42 @@ impl Checks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at what the broker has now.
-    pub(crate) fn look(&self, now: Millis, broker: &Broker) {
+    /// Looks at what the brokers have now.
+    pub(crate) fn look(&self, now: Millis, brokers: &Brokers) {
         let mut known = self.known();
         known.now = now;
-        known.look_at_logs(broker);
-        known.look_at_owners(broker);
-        known.look_at_commits(broker);
+        known.look_at_logs(brokers);
+        known.look_for_misled(brokers);
+        if let Some(coordinator) = brokers.coordinator().filter(|broker| broker.coordinates().is_some()) {
+            known.look_at_owners(coordinator);
+            known.look_at_commits(coordinator);
+        }
     }
 
-    /// Whether something was appended between the last two looks.
-    pub(crate) fn was_appended(&self) -> bool {
-        self.known().partitions.iter().any(|partition| partition.log.len() > partition.before)
-    }
-
-    /// The logs lose what was appended between the last two looks, and a new leader epoch begins. Nobody has heard of it
-    /// if all that is on the way gets lost, too.
-    pub(crate) fn cut(&self, broker: &Broker) {
+    /// A handler is told that the log lost these offsets.
+    pub(crate) fn truncated(&self, host: HostId, partition: i32, offsets: Range<i64>) {
         let mut known = self.known();
         let now = known.now;
-        for index in 0..known.partitions.len() {
-            let end = known.partitions[index].before;
-            broker.truncate(TOPIC, index as i32, end as i64);
-            let gone = known.partitions[index].log.split_off(end);
-            known.trace.line(|| format!("{now} partition {index} loses {gone:?}"));
-            gone.iter().for_each(|item| {
-                known.written.remove(item);
-            });
+        known.trace.line(|| format!("{now} host {host} is told that {partition} lost {offsets:?}"));
+        known.figures.truncations += 1;
+        let (generation, started) = (known.generation, known.started.get(&host).copied().unwrap_or(0));
+        let place = known.partition(partition);
+        let Some(from) = place.histories.to_tell() else { return };
+        if offsets.start <= from {
+            place.histories.told(now);
+            return;
         }
+        // A member that has read the first of the lost events knows where their epoch began. Another one knows the last epoch.
+        let has_read = |call: &Call| (call.host, call.generation) == (host, generation) && started < call.at;
+        if !place.calls.get(&from).is_some_and(has_read) {
+            place.excused = from..offsets.start;
+            place.histories.told(now);
+        }
+    }
+
+    /// A host's process begins.
+    pub(crate) fn started(&self, host: HostId, now: Millis) {
+        self.known().started.insert(host, now);
     }
 
     /// An event's sending has ended.
@@ -183,7 +215,9 @@ impl Checks {
     /// A handler's call begins.
     pub(crate) fn batch_begins(&self, host: HostId, partition: i32) {
         let mut known = self.known();
-        if let Some(owner) = known.owners.get(&partition).copied().filter(|owner| *owner != host) {
+        if let Some(owner) = known.owners.get(&partition).copied().filter(|owner| *owner != host)
+            && !known.is_misled(host)
+        {
             let what = format!("host {host} begins a batch of partition {partition}, which {owner} has");
             known.broken(Guarantee::OneHolder, what);
         }
@@ -200,9 +234,25 @@ impl Checks {
         let mut known = self.known();
         let now = known.now;
         known.trace.line(|| format!("{now} host {host} handles {partition}/{offset} {item:?}"));
+        let call = Call { host, generation: known.generation, at: now };
         let place = known.partition(partition);
-        let due = place.called;
+        let is_there = place.log.get(offset as usize) == Some(item);
+        if !is_there && place.histories.has_lost(offset, item) {
+            place.calls.insert(offset, call);
+            return;
+        }
+        if let Some(from) = place.histories.is_to_be_told(offset) {
+            let what =
+                format!("partition {partition} lost {from} and more, and a handler goes on at {offset}");
+            known.broken(Guarantee::Order, what);
+            return;
+        }
+        let due = match place.excused.contains(&place.called) {
+            true => place.excused.end,
+            false => place.called,
+        };
         place.called = due.max(offset + 1);
+        place.calls.insert(offset, call);
         if offset > due {
             let what = format!("partition {partition}: a handler gets {offset}, and {due} is due");
             known.broken(Guarantee::Order, what);
@@ -269,48 +319,41 @@ impl Known {
         &mut self.partitions[index]
     }
 
-    fn look_at_logs(&mut self, broker: &Broker) {
-        for (number, end) in (0..).zip(broker.end_offsets(TOPIC)) {
-            let place = self.partition(number);
-            place.before = place.log.len();
-            let from = place.before as i64;
-            if end <= from {
+    /// A broker that does not know that another one coordinates answers heartbeats, and nobody can tell.
+    fn look_for_misled(&mut self, brokers: &Brokers) {
+        let Some(coordinator) = brokers.coordinator() else { return };
+        for broker in brokers.all().filter(|broker| !std::ptr::eq(*broker, coordinator)) {
+            if broker.coordinates().is_none() {
                 continue;
             }
-            for (offset, item) in read(broker, TOPIC, number, from) {
-                let expected = self.partition(number).log.len() as i64;
-                debug_assert_eq!(offset, expected, "the broker's log has no gaps");
-                self.partition(number).log.push(item.clone());
-                if self.unwritten.contains(&item) {
-                    let what = format!("{item:?} is at {number}/{offset}, and nothing was written");
-                    self.broken(Guarantee::Acknowledged, what);
+            for (client, since) in broker.heard(GROUP) {
+                let heard = self.now.saturating_sub(since.as_millis() as Millis);
+                if let Some(host) = host_of(&client) {
+                    let last = self.misled.entry(host).or_default();
+                    *last = heard.max(*last);
                 }
-                if !self.written.insert(item.clone()) {
-                    self.broken(Guarantee::NoCopies, format!("{item:?} again, at {number}/{offset}"));
-                }
-            }
-        }
-        let letters = format!("{TOPIC}.dlq");
-        for ((number, end), from) in (0..).zip(broker.end_offsets(&letters)).zip(&mut self.dead_read) {
-            if end > *from {
-                self.dead.extend(read(broker, &letters, number, *from).map(|(_, item)| item));
-                *from = end;
             }
         }
     }
 
+    fn is_misled(&self, host: HostId) -> bool {
+        self.misled.get(&host).is_some_and(|heard| self.now < heard + LONGEST_SESSION)
+    }
+
     fn look_at_owners(&mut self, broker: &Broker) {
+        let epoch = broker.coordinates().unwrap_or_default();
         if let Some(holders) = broker.holders(GROUP, TOPIC) {
+            self.generation = (epoch, broker.generation(GROUP).unwrap_or_default());
             return self.look_at_holders(holders, &broker.members(GROUP));
         }
-        if broker.generation(GROUP) == Some(self.generation) {
+        if broker.generation(GROUP).is_some_and(|generation| (epoch, generation) == self.generation) {
             return;
         }
         let mut owners = BTreeMap::new();
         let (generation, assignments) = broker.assignments(GROUP).unwrap_or_default();
-        self.generation = generation;
+        self.generation = (epoch, generation);
         for (member, mut assignment) in assignments {
-            let host = MEMBERS.clone().find(|host| member.starts_with(&format!("m{host}-")));
+            let host = host_of(&member);
             let (Some(host), true) = (host, assignment.len() >= 2) else { continue };
             let _version = assignment.split_to(2);
             let assigned = ConsumerProtocolAssignment::decode(&mut assignment, 0);
@@ -322,7 +365,8 @@ impl Known {
     }
 
     fn look_at_holders(&mut self, holders: BTreeMap<i32, Holder>, members: &[String]) {
-        let owners = holders.iter().filter_map(|(partition, holder)| Some((*partition, host_of(holder)?)));
+        let owners =
+            holders.iter().filter_map(|(partition, holder)| Some((*partition, host_of(&holder.client_id)?)));
         self.take_up(owners.collect());
         if let Some(what) = self.handovers.look(holders, members) {
             self.broken(Guarantee::OneHolder, what);
@@ -348,18 +392,23 @@ impl Known {
                 continue;
             }
             place.committed = committed;
+            let is_done = |item: &Item| processed.contains(item) || dead.contains(item);
+            while place.log.get(place.undone).is_some_and(is_done)
+                || place.excused.contains(&(place.undone as i64))
+            {
+                place.undone += 1;
+            }
+            let undone = place.undone as i64;
+            self.trace.line(|| format!("{now} partition {index} committed {committed} after {before}"));
+            if committed > undone && place.histories.may_have_committed(now, committed) {
+                continue;
+            }
             place.commits.push_back((now, committed));
             while place.commits.get(1).is_some_and(|(at, _)| at + OVERTAKEN <= now) {
                 place.commits.pop_front();
             }
             let settled = place.commits.front().filter(|(at, _)| at + OVERTAKEN <= now);
             let settled = settled.map_or(0, |(_, committed)| *committed);
-            let is_done = |item: &Item| processed.contains(item) || dead.contains(item);
-            while place.log.get(place.undone).is_some_and(is_done) {
-                place.undone += 1;
-            }
-            let undone = place.undone as i64;
-            self.trace.line(|| format!("{now} partition {index} committed {committed} after {before}"));
             if committed < settled {
                 let what = format!("partition {index}: {settled} was committed long ago, now {committed}");
                 self.broken(Guarantee::Commits, what);
@@ -373,14 +422,18 @@ impl Known {
 
     fn acknowledge(&mut self, item: &Item, receipt: Receipt) {
         let Receipt { partition, offset, .. } = receipt;
-        let log = &self.partition(partition).log;
+        let place = self.partition(partition);
+        let log = &place.log;
         let Some(offset) = offset else {
-            if !self.written.contains(item) {
+            if !place.histories.has_lost_event(item) && !self.written.contains(item) {
                 self.broken(Guarantee::Acknowledged, format!("{item:?} was acknowledged, and is not there"));
             }
             return;
         };
         if log.get(offset as usize) != Some(item) {
+            if place.histories.has_lost(offset, item) {
+                return;
+            }
             let what = format!(
                 "{item:?} was acknowledged at {partition}/{offset}, where {:?} is",
                 log.get(offset as usize)
@@ -395,13 +448,8 @@ impl Known {
     }
 }
 
-/// The events of a log from that offset on.
-fn read(broker: &Broker, topic: &str, partition: i32, from: i64) -> impl Iterator<Item = (i64, Item)> {
-    let mut bytes: Bytes = broker.batches(topic, partition, from);
-    let sets = RecordBatchDecoder::decode_all(&mut bytes).expect("the broker's batches are valid");
-    let records = sets.into_iter().flat_map(|set| set.records);
-    records.filter(move |record| record.offset >= from).map(|record| {
-        let value = record.value.expect("every event has a value");
-        (record.offset, serde_json::from_slice(&value).expect("every value is an event"))
-    })
+/// The host of a member, by its client id, or by its member id of the classic protocol, which begins with that.
+pub(crate) fn host_of(member: &str) -> Option<HostId> {
+    let (client, _) = member.split_once('-').unwrap_or((member, ""));
+    MEMBERS.clone().find(|host| client == format!("m{host}"))
 }

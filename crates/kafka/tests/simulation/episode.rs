@@ -39,12 +39,13 @@ pub(crate) fn begin(seed: u64, options: &[&str]) -> Result<bool> {
         println!("violation {violation}");
     }
     println!(
-        "simulated {simulated} ms faults {} acknowledged {} failed {} handled {} rebalances {}",
+        "simulated {simulated} ms faults {} acknowledged {} failed {} handled {} rebalances {} truncations {}",
         faults.len(),
         figures.acknowledged,
         figures.failed,
         figures.handled,
-        figures.rebalances
+        figures.rebalances,
+        figures.truncations
     );
     Ok(violation.is_none())
 }

@@ -9,7 +9,7 @@ use crate::{
     members,
     network::HostId,
     random::Random,
-    world::{BROKER, MEMBERS, Millis, PRODUCER},
+    world::{BROKERS, MEMBERS, Millis, PRODUCER},
 };
 
 /// A fault, and when it begins.
@@ -28,12 +28,19 @@ pub(crate) enum Fault {
     Reset { host: HostId },
     /// What one host sends does not reach the other.
     Half { from: HostId, to: HostId, during: Millis },
-    /// Neither reaches the other.
+    /// A host reaches none of the brokers, and none reaches it. A broker is cut off from the cluster's metadata, too.
     Partition { host: HostId, during: Millis },
-    /// The broker is killed and started again. What it has not acknowledged is gone with `truncates`.
-    BrokerCrash { during: Millis, truncates: bool },
-    /// The broker stops, and all that it holds with it: connections stay, its clock goes on.
-    BrokerPause { during: Millis },
+    /// A broker is cut off from the others and from the cluster's metadata, and not from clients: it goes on as it knows.
+    Stale { broker: HostId, during: Millis },
+    /// A broker is killed and started again, and is not in sync any more. With `loses` its disk lacks what came last, if
+    /// another replica has it.
+    BrokerCrash { broker: HostId, during: Millis, loses: bool },
+    /// A broker stops, and all that it holds with it: connections stay, its clock goes on.
+    BrokerPause { broker: HostId, during: Millis },
+    /// Each partition's next replica in sync leads it, and coordinates.
+    Elect,
+    /// A broker hears nothing of the others for that time, and leads all partitions of the topic from then on.
+    Unclean { broker: HostId, during: Millis },
     /// A member is killed, and started again. Without power its connections just end.
     Crash { host: HostId, during: Millis, loses_power: bool },
     /// A member leaves in order, and comes again.
@@ -50,12 +57,12 @@ pub(crate) enum Fault {
     FailingHandler { host: HostId, during: Millis },
     /// The topic gets more partitions.
     Grow { by: i32 },
-    /// The broker does what the next requests ask for, and its answers are lost.
-    LoseAnswers { api: ApiKey, times: usize },
-    /// The broker refuses the next requests, as one that has just lost a partition or a group does, or has just got one.
-    Refuse { api: ApiKey, error: ResponseError, times: usize },
-    /// The broker throttles.
-    Throttle { api: ApiKey, by: Millis, times: usize },
+    /// A broker does what the next requests ask for, and its answers are lost.
+    LoseAnswers { broker: HostId, api: ApiKey, times: usize },
+    /// A broker refuses the next requests, as one that has just lost a partition or a group does, or has just got one.
+    Refuse { broker: HostId, api: ApiKey, error: ResponseError, times: usize },
+    /// A broker throttles.
+    Throttle { broker: HostId, api: ApiKey, by: Millis, times: usize },
 }
 
 impl Fault {
@@ -65,8 +72,10 @@ impl Fault {
             Self::Slow { during, .. }
             | Self::Half { during, .. }
             | Self::Partition { during, .. }
+            | Self::Stale { during, .. }
             | Self::BrokerCrash { during, .. }
-            | Self::BrokerPause { during }
+            | Self::BrokerPause { during, .. }
+            | Self::Unclean { during, .. }
             | Self::Crash { during, .. }
             | Self::Leave { during, .. }
             | Self::Pause { during, .. }
@@ -75,6 +84,7 @@ impl Fault {
             | Self::FailingHandler { during, .. } => during,
             Self::Reset { .. }
             | Self::ClockJump { .. }
+            | Self::Elect
             | Self::Grow { .. }
             | Self::LoseAnswers { .. }
             | Self::Refuse { .. }
@@ -130,29 +140,40 @@ fn draw(random: &mut Random) -> Fault {
         4 => random.between(5_000..=20_000),
         _ => random.between(15_000..=60_000),
     };
-    match random.below(22) {
-        0 | 1 => Fault::Slow { host, longer: random.between(50..=4_000), during },
+    let broker = BROKERS.start + random.below(BROKERS.len());
+    let other = if random.percent(30) { (broker + 1 + random.below(2)) % BROKERS.len() } else { host };
+    match random.below(28) {
+        0 | 1 => Fault::Slow {
+            host: if random.percent(30) { broker } else { host },
+            longer: random.between(50..=4_000),
+            during,
+        },
         2 => Fault::Reset { host },
-        3 => Fault::Reset { host: BROKER },
-        4 => Fault::Half { from: host, to: BROKER, during },
-        5 => Fault::Half { from: BROKER, to: host, during },
-        6 | 7 => Fault::Partition { host, during },
-        8 => Fault::BrokerCrash { during, truncates: random.percent(50) },
-        9 => Fault::BrokerPause { during },
-        10 => Fault::Crash { host: member, during, loses_power: random.percent(50) },
-        11 => Fault::Leave { host: member, during },
-        12 | 13 => Fault::Pause { host, during },
-        14 => Fault::Sleep { host, during },
-        15 => Fault::ClockJump { host: member, by: random.between(500..=20_000) },
-        16 => Fault::SlowHandler { host: member, each: random.between(50..=8_000), during },
-        17 => Fault::FailingHandler { host: member, during },
-        18 if random.percent(30) => Fault::Grow { by: random.between(1..=2) as i32 },
-        18 => Fault::Throttle { api: ApiKey::Produce, by: random.between(100..=3_000), times: 3 },
+        3 => Fault::Reset { host: broker },
+        4 => Fault::Half { from: other, to: broker, during },
+        5 => Fault::Half { from: broker, to: other, during },
+        6 => Fault::Partition { host, during },
+        7 => Fault::Partition { host: broker, during },
+        8 | 9 => Fault::BrokerCrash { broker, during, loses: random.percent(50) },
+        10 => Fault::BrokerPause { broker, during },
+        11 => Fault::Crash { host: member, during, loses_power: random.percent(50) },
+        12 => Fault::Leave { host: member, during },
+        13 | 14 => Fault::Pause { host, during },
+        15 => Fault::Sleep { host, during },
+        16 => Fault::ClockJump { host: member, by: random.between(500..=20_000) },
+        17 => Fault::SlowHandler { host: member, each: random.between(50..=8_000), during },
+        18 => Fault::FailingHandler { host: member, during },
+        19 if random.percent(30) => Fault::Grow { by: random.between(1..=2) as i32 },
+        19 => Fault::Throttle { broker, api: ApiKey::Produce, by: random.between(100..=3_000), times: 3 },
         20 | 21 => {
             let (api, error) = REFUSALS[random.below(REFUSALS.len())];
-            Fault::Refuse { api, error, times: 1 + random.below(4) }
+            Fault::Refuse { broker, api, error, times: 1 + random.below(4) }
         }
-        _ => Fault::LoseAnswers { api: lossy(random), times: 1 + random.below(3) },
+        22 | 23 => Fault::Stale { broker, during },
+        24 => Fault::Elect,
+        25 if random.percent(50) => Fault::Unclean { broker, during: random.between(4_000..=20_000) },
+        25 => Fault::Elect,
+        _ => Fault::LoseAnswers { broker, api: lossy(random), times: 1 + random.below(3) },
     }
 }
 

@@ -5,12 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_kafka_broker::Holder;
 
-use crate::{network::HostId, world::MEMBERS};
-
-/// The host of a member, by its client id.
-pub(crate) fn host_of(holder: &Holder) -> Option<HostId> {
-    MEMBERS.clone().find(|host| holder.client_id == format!("m{host}"))
-}
+use crate::{checks::host_of, network::HostId};
 
 /// Who holds which partition, and who works on it.
 #[derive(Debug, Default)]
@@ -35,7 +30,7 @@ impl Handovers {
     /// the one before works on it and was not put out of the group.
     pub(crate) fn look(&mut self, holders: BTreeMap<i32, Holder>, members: &[String]) -> Option<String> {
         let early = self.holders.iter().find_map(|(partition, before)| {
-            let (host, now) = (host_of(before)?, holders.get(partition)?);
+            let (host, now) = (host_of(&before.client_id)?, holders.get(partition)?);
             let works = self.calls.contains(&(host, *partition));
             (now != before && works && members.contains(&before.member)).then(|| {
                 format!("host {host} has given up partition {partition} to {now:?}, and works on it")

@@ -2,8 +2,8 @@
 //! one thread, on simulated time, under faults. All of it follows from a seed; docs/internals/simulation.md describes it.
 //!
 //! ```text
-//! faults ─▶ world ─▶ hosts: broker, members, producer ◀─▶ network
-//!                      │ calls of handlers, acknowledgements, the broker's logs and commits
+//! faults ─▶ world ─▶ hosts: brokers, members, producer ◀─▶ network
+//!                      │ calls of handlers, acknowledgements, the brokers' logs and commits
 //!                      ▼
 //!                    checks
 //! ```
@@ -14,11 +14,13 @@
 #[expect(dead_code, reason = "the other test needs more of it")]
 mod random;
 
+mod brokers;
 mod checks;
 mod conditions;
 mod episode;
 mod faults;
 mod handovers;
+mod histories;
 mod host;
 mod interposed;
 mod log_lines;
@@ -33,7 +35,7 @@ use std::{env, process::ExitCode};
 use anyhow::{Context as _, Result, bail};
 
 /// Seeds that the test runs each time. One that finds something is added, so that it is not found again.
-const SEEDS: &[u64] = &[1, 2, 3, 4, 5, 6, 9_000_381];
+const SEEDS: &[u64] = &[1, 2, 3, 4, 5, 6, 100_000];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -1,7 +1,7 @@
 //! What runs on the hosts: members of a group with their handler, and a producer's client. All of it is the library's
 //! public API.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use highwater_kafka::{
@@ -18,10 +18,11 @@ use crate::{
     conditions::Conditions,
     network::{HostId, Network, address_of},
     random::Random,
-    world::{BROKER, Millis},
+    world::{BROKERS, Millis},
 };
 
 pub(crate) const TOPIC: &str = "events";
+pub(crate) const DEAD_LETTERS: &str = "events.dlq";
 pub(crate) const GROUP: &str = "readers";
 const KEYS: usize = 8;
 /// One event of so many is one that no handler can process.
@@ -113,7 +114,7 @@ impl Settings {
     }
 
     fn topic(&self, network: &Network, host: HostId) -> TypedTopic<Item> {
-        let config = ClusterConfig::new(vec![address_of(BROKER)])
+        let config = ClusterConfig::new(BROKERS.map(address_of).collect())
             .with_client_id(format!("m{host}"))
             .with_connector(Some(network.connector(host)));
         let kafka = Kafka::new(config).expect("there is an address");
@@ -211,5 +212,9 @@ impl BatchHandler<Item> for Handler {
             }
         }
         outcome
+    }
+
+    async fn truncated(&self, partition: i32, offsets: Range<i64>) {
+        self.checks.truncated(self.host, partition, offsets);
     }
 }

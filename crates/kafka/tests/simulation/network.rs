@@ -1,4 +1,5 @@
-//! The network: streams of bytes between hosts, which arrive late, or not for a while, or break.
+//! The network: streams of bytes between hosts, which arrive late, or not for a while, or break. What brokers have for one
+//! another is not bytes, and fares alike.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use highwater_kafka::{ByteStream, Connector};
+use highwater_kafka_broker::Message;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{random::Random, trace::Trace, world::Millis};
@@ -33,8 +35,10 @@ struct State {
     next_link: LinkId,
     /// The halves with something on the way, each by its connection and direction.
     busy: BTreeSet<(LinkId, usize)>,
-    /// Whether the broker accepts connections, and those that it has not seen yet.
-    listening: Option<Vec<SimStream>>,
+    /// The brokers that accept connections, each with those that it has not seen yet.
+    listening: BTreeMap<HostId, Vec<SimStream>>,
+    /// What is on the way from one broker to another, and when it arrives.
+    mail: BTreeMap<(HostId, HostId), VecDeque<(Millis, Message)>>,
     /// Hosts that neither answer nor refuse.
     dark: Vec<HostId>,
     /// What one host sends to another stays on the way until then.
@@ -110,7 +114,8 @@ impl Network {
             links: BTreeMap::new(),
             next_link: 0,
             busy: BTreeSet::new(),
-            listening: None,
+            listening: BTreeMap::new(),
+            mail: BTreeMap::new(),
             dark: Vec::new(),
             holds: Vec::new(),
             slow: Vec::new(),
@@ -127,8 +132,8 @@ impl Network {
         Arc::new(SimConnector { network: self.clone(), host })
     }
 
-    /// Lets everything arrive that is due. Returns the connections that the broker is to serve.
-    pub(crate) fn deliver(&self, now: Millis) -> Vec<SimStream> {
+    /// Lets everything arrive that is due.
+    pub(crate) fn deliver(&self, now: Millis) {
         let mut state = self.state();
         state.now = now;
         state.holds.retain(|(_, _, until)| *until > now);
@@ -140,12 +145,38 @@ impl Network {
             }
             state.rest(id, direction);
         }
-        state.listening.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// The broker begins or ends to accept connections.
-    pub(crate) fn listen(&self, listens: bool) {
-        let unseen = std::mem::replace(&mut self.state().listening, listens.then(Vec::new));
+    /// The connections that a broker is to serve, and what has arrived for it from the others.
+    pub(crate) fn arrived(&self, host: HostId) -> (Vec<SimStream>, Vec<(HostId, Message)>) {
+        let mut state = self.state();
+        let State { now, listening, mail, holds, trace, .. } = &mut *state;
+        let mut messages = Vec::new();
+        for ((from, to), queue) in mail.iter_mut().filter(|((_, to), _)| *to == host) {
+            let is_held = holds.iter().any(|(one, other, _)| (one, other) == (from, to));
+            while let Some((_, message)) = queue.pop_front_if(|(at, _)| !is_held && *at <= *now) {
+                trace.line(|| format!("{now} {from}>{to} {message:?}"));
+                messages.push((*from, message));
+            }
+        }
+        (listening.get_mut(&host).map(std::mem::take).unwrap_or_default(), messages)
+    }
+
+    /// Sends what one broker has for another.
+    pub(crate) fn post(&self, from: HostId, to: HostId, message: Message) {
+        let mut state = self.state();
+        let at = state.arrival(&[from, to]);
+        let queue = state.mail.entry((from, to)).or_default();
+        let at = queue.back().map_or(at, |(before, _)| at.max(*before));
+        queue.push_back((at, message));
+    }
+
+    /// A broker begins or ends to accept connections.
+    pub(crate) fn listen(&self, host: HostId, listens: bool) {
+        let unseen = match listens {
+            true => self.state().listening.insert(host, Vec::new()),
+            false => self.state().listening.remove(&host),
+        };
         // Outside of the lock: a stream that is dropped takes it.
         drop(unseen);
     }
@@ -221,7 +252,7 @@ impl State {
         let half = &mut link.halves[direction];
         match item {
             Item::Syn => {
-                let answer = match &mut self.listening {
+                let answer = match self.listening.get_mut(&to) {
                     Some(streams) => {
                         link.open[1] = true;
                         streams.push(SimStream { network: network.clone(), id, end: 1 });
@@ -249,12 +280,18 @@ impl State {
         }
     }
 
-    fn send(&mut self, id: LinkId, direction: usize, item: Item) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let hosts = link.hosts;
+    /// When what is sent now arrives.
+    fn arrival(&mut self, hosts: &[HostId]) -> Millis {
         let slow = self.slow.iter().filter(|(host, ..)| hosts.contains(host)).map(|(_, longer, _)| *longer);
         let longest = self.tick * 2 + slow.max().unwrap_or(0);
-        let at = self.now + self.tick + self.random.between(0..=longest);
+        self.now + self.tick + self.random.between(0..=longest)
+    }
+
+    fn send(&mut self, id: LinkId, direction: usize, item: Item) {
+        let Some(link) = self.links.get(&id) else { return };
+        let hosts = link.hosts;
+        let at = self.arrival(&hosts);
+        let Some(link) = self.links.get_mut(&id) else { return };
         let queue = &mut link.halves[direction].on_the_way;
         // A stream's bytes stay in order.
         let at = queue.back().map_or(at, |(before, _)| at.max(*before));
@@ -265,6 +302,7 @@ impl State {
     fn reset(&mut self, host: HostId) {
         let links = self.links.values_mut().filter(|link| link.hosts.contains(&host));
         links.flat_map(|link| &mut link.halves).for_each(Half::reset);
+        self.mail.retain(|(from, to), _| *from != host && *to != host);
     }
 }
 

@@ -3,18 +3,19 @@
 //! Bytes take at least a tick from host to host. So within a tick no host can notice what another does, and it makes no
 //! difference which of them runs first.
 
-use std::{net::SocketAddr, ops::Range};
+use std::ops::{Range, RangeInclusive};
 
-use highwater_kafka_broker::{Broker, Fault as Disturbed};
+use highwater_kafka_broker::Fault as Disturbed;
 
 use crate::{
+    brokers::Brokers,
     checks::{Checks, Figures, MOST_PARTITIONS, Violation},
     conditions::Conditions,
     faults::{Fault, Planned},
     host::{Host, set_lease_clock},
     interposed,
     members::{Settings, TOPIC, keys},
-    network::{HostId, Network, SimStream, address_of},
+    network::{HostId, Network},
     random::Random,
     trace::Trace,
 };
@@ -22,16 +23,14 @@ use crate::{
 /// Milliseconds: a time of the world, since it began, or a duration.
 pub(crate) type Millis = u64;
 
-pub(crate) const BROKER: HostId = 0;
-pub(crate) const MEMBERS: Range<HostId> = 1..4;
-pub(crate) const PRODUCER: HostId = 4;
+pub(crate) const BROKERS: Range<HostId> = 0..3;
+pub(crate) const MEMBERS: Range<HostId> = 3..6;
+pub(crate) const PRODUCER: HostId = 6;
 
 /// Faults begin after that time, and are over at that.
 pub(crate) const FAULTS: Range<Millis> = 15_000..480_000;
 /// So long after the last fault all must be processed.
 const PATIENCE: Millis = 150_000;
-/// A crash that is to lose something waits so long for something to lose.
-const PATIENCE_TO_LOSE: Millis = 10_000;
 
 /// How a run went.
 #[derive(Debug)]
@@ -48,12 +47,9 @@ struct World {
     settings: Settings,
     network: Network,
     hosts: Vec<Host>,
-    broker: Broker,
-    broker_resumes_at: Option<Millis>,
-    /// The crash that waits for something to lose, and until when.
-    crash: Option<(Millis, Millis)>,
-    /// Connections that the broker has not seen yet: it is stopped.
-    unseen: Vec<SimStream>,
+    brokers: Brokers,
+    /// The unclean elections that are to come: when, and of which broker.
+    unclean: Vec<(Millis, HostId)>,
     checks: Checks,
     conditions: Conditions,
     trace: Trace,
@@ -94,10 +90,8 @@ impl World {
         let tick = Random::named(seed, "tick").between(20..=50);
         let network = Network::new(seed, tick, trace.clone());
         let mut hosts: Vec<Host> = (0..=PRODUCER).map(|_| Host::default()).collect();
-        let address: SocketAddr = address_of(BROKER).parse().expect("an address");
         let settings = Settings::draw(seed);
-        let broker = hosts[BROKER].start(0, async || Broker::without_listener(address, settings.broker()));
-        network.listen(true);
+        let brokers = Brokers::start(seed, &settings, &mut hosts, &network);
         let mut world = Self {
             seed,
             now: 0,
@@ -105,17 +99,15 @@ impl World {
             settings,
             network,
             hosts,
-            broker,
-            broker_resumes_at: None,
-            crash: None,
-            unseen: Vec::new(),
+            brokers,
+            unclean: Vec::new(),
             checks: Checks::new(trace.clone()),
             conditions: Conditions::default(),
             trace,
         };
         let settings = &world.settings;
         world.trace.line(|| format!("{settings:?}"));
-        for host in 1..=PRODUCER {
+        for host in MEMBERS.start..=PRODUCER {
             world.hosts[host].starts_at = Some(0);
         }
         world
@@ -125,39 +117,32 @@ impl World {
     fn step(&mut self) {
         self.conditions.set_now(self.now);
         self.recover();
-        self.unseen.extend(self.network.deliver(self.now));
-        if self.hosts[BROKER].is_running() {
-            let (broker, streams) = (&self.broker, self.unseen.drain(..));
-            let peer = SocketAddr::from(([10, 0, 0, 1], 1));
-            self.hosts[BROKER]
-                .within(self.now, async || streams.for_each(|stream| broker.serve(stream, peer)));
-        }
+        self.network.deliver(self.now);
+        self.brokers.begin_tick(self.now, &mut self.hosts, &self.network);
+        self.elect_uncleanly();
         for host in &mut self.hosts {
             host.run(self.now, self.tick);
         }
+        self.brokers.end_tick(self.now, &self.network);
         self.now += self.tick;
-        self.checks.look(self.now, &self.broker);
+        self.checks.look(self.now, &self.brokers);
+    }
+
+    fn elect_uncleanly(&mut self) {
+        let now = self.now;
+        for (_, host) in self.unclean.extract_if(.., |(at, _)| *at <= now) {
+            if self.brokers.elect_uncleanly(host, now, &mut self.hosts) {
+                self.checks.elected_uncleanly(&self.brokers, host);
+            }
+        }
     }
 
     /// Starts what is to start again.
     fn recover(&mut self) {
-        for host in 1..=PRODUCER {
+        for host in MEMBERS.start..=PRODUCER {
             if self.hosts[host].starts_at.is_some_and(|at| at <= self.now) {
                 self.start(host);
             }
-        }
-        if let Some((until, during)) = self.crash
-            && (self.checks.was_appended() || until <= self.now)
-        {
-            self.crash = None;
-            self.crash_broker(during, true);
-        }
-        if self.broker_resumes_at.is_some_and(|at| at <= self.now) && self.hosts[BROKER].is_running() {
-            self.broker_resumes_at = None;
-            let broker = &mut self.broker;
-            let resumed = self.hosts[BROKER].within(self.now, async || broker.resume().await);
-            resumed.expect("its host is up").expect("there is no port to bind");
-            self.network.listen(true);
         }
     }
 
@@ -165,24 +150,12 @@ impl World {
         let Self { seed, now, settings, network, hosts, checks, conditions, .. } = self;
         hosts[host].kill(*now);
         network.set_dark(host, false);
+        checks.started(host, *now);
         if host == PRODUCER {
             hosts[host].start(*now, async || settings.produce(*seed, network, host, checks));
         } else {
             hosts[host].start_member(*now, async || settings.member(network, host, checks, conditions));
         }
-    }
-
-    fn crash_broker(&mut self, during: Millis, truncates: bool) {
-        if self.broker_resumes_at.is_some() {
-            return;
-        }
-        self.broker.suspend();
-        self.network.listen(false);
-        self.network.reset(BROKER);
-        if truncates {
-            self.checks.cut(&self.broker);
-        }
-        self.broker_resumes_at = Some(self.now + during);
     }
 
     /// A fault begins, if what it is about is there.
@@ -193,14 +166,24 @@ impl World {
             Fault::Reset { host } => self.network.reset(host),
             Fault::Half { from, to, during } => self.network.hold(from, to, during),
             Fault::Partition { host, during } => {
-                self.network.hold(host, BROKER, during);
-                self.network.hold(BROKER, host, during);
+                self.separate(host, 0..=PRODUCER, during);
+                if BROKERS.contains(&host) {
+                    self.brokers.cut_off(host, now + during);
+                }
             }
-            Fault::BrokerCrash { during, truncates: true } => {
-                self.crash = Some((now + PATIENCE_TO_LOSE, during.saturating_sub(PATIENCE_TO_LOSE)));
+            Fault::Stale { broker, during } => {
+                self.separate(broker, BROKERS.start..=BROKERS.end - 1, during);
+                self.brokers.cut_off(broker, now + during);
             }
-            Fault::BrokerCrash { during, truncates: false } => self.crash_broker(during, false),
-            Fault::BrokerPause { during } => self.stop(BROKER, during, false),
+            Fault::BrokerCrash { broker, during, loses } => {
+                self.brokers.crash(broker, now + during, loses, &self.network);
+            }
+            Fault::BrokerPause { broker, during } => self.stop(broker, during, false),
+            Fault::Elect => self.brokers.cluster().elect_next(),
+            Fault::Unclean { broker, during } => {
+                self.separate(broker, BROKERS.start..=BROKERS.end - 1, during);
+                self.unclean.push((now + during, broker));
+            }
             Fault::Crash { host, during, loses_power } => {
                 if loses_power {
                     self.network.set_dark(host, true);
@@ -219,21 +202,29 @@ impl World {
             Fault::SlowHandler { host, each, during } => self.conditions.slow(host, each, during),
             Fault::FailingHandler { host, during } => self.conditions.fail(host, during),
             Fault::Grow { by } => {
-                let partitions = self.broker.end_offsets(TOPIC).len() as i32;
+                let partitions = self.brokers.cluster().partitions(TOPIC) as i32;
                 if partitions > 0 {
-                    self.broker.grow(TOPIC, (partitions + by).min(MOST_PARTITIONS));
+                    self.brokers.cluster().grow(TOPIC, (partitions + by).min(MOST_PARTITIONS));
                 }
             }
-            Fault::LoseAnswers { api, times } => {
-                self.broker.faults().times(api, Disturbed::LoseAnswer, times);
+            Fault::LoseAnswers { broker, api, times } => {
+                self.brokers.on(broker).faults().times(api, Disturbed::LoseAnswer, times);
             }
-            Fault::Refuse { api, error, times } => {
-                self.broker.faults().times(api, Disturbed::Refuse(error), times);
+            Fault::Refuse { broker, api, error, times } => {
+                self.brokers.on(broker).faults().times(api, Disturbed::Refuse(error), times);
             }
-            Fault::Throttle { api, by, times } => {
+            Fault::Throttle { broker, api, by, times } => {
                 let by = std::time::Duration::from_millis(by);
-                self.broker.faults().times(api, Disturbed::Throttle(by), times);
+                self.brokers.on(broker).faults().times(api, Disturbed::Throttle(by), times);
             }
+        }
+    }
+
+    /// Neither a host nor any of the others hears of the other.
+    fn separate(&self, host: HostId, others: RangeInclusive<HostId>, during: Millis) {
+        for other in others.filter(|other| *other != host) {
+            self.network.hold(host, other, during);
+            self.network.hold(other, host, during);
         }
     }
 

@@ -105,6 +105,11 @@ impl Member {
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
     }
 
+    /// When it was heard of last.
+    pub fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
     pub(super) fn knows(&self, protocol: &str) -> bool {
         self.joining.protocols.iter().any(|(name, _)| name == protocol)
     }

@@ -4,6 +4,7 @@
 
 mod member;
 mod rebalance;
+mod stored;
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ impl Phase {
 }
 
 /// A group.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ClassicGroup {
     phase: Phase,
     generation: i32,

@@ -39,19 +39,31 @@ impl Heartbeat {
     }
 }
 
+/// A time of the coordinator's own, which no record of the group has: all of them are equal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timer(Instant);
+
+impl PartialEq for Timer {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Timer {}
+
 /// How far a member has come to its target (`MemberState`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reconciliation {
     /// It has all that it can get at its epoch.
     Stable,
     /// It is to revoke these partitions until then (`UNREVOKED_PARTITIONS`).
-    Revoking { pending: Partitions, until: Instant },
+    Revoking { pending: Partitions, until: Timer },
     /// Others hold partitions that it is to get (`UNRELEASED_PARTITIONS`).
     Waiting,
 }
 
 /// A member.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     instance: Option<String>,
     client_id: String,
@@ -59,7 +71,7 @@ pub struct Member {
     rebalance_timeout: Duration,
     subscription: BTreeSet<String>,
     pub(super) prefers: Option<ServerAssignor>,
-    last_heard: Instant,
+    last_heard: Timer,
     epoch: i32,
     /// The epoch before the last step, which a member is at that has missed an answer.
     previous_epoch: i32,
@@ -77,7 +89,7 @@ impl Member {
             rebalance_timeout: Duration::ZERO,
             subscription: BTreeSet::new(),
             prefers: None,
-            last_heard: Instant::now(),
+            last_heard: Timer(Instant::now()),
             epoch: JOINS,
             previous_epoch: JOINS,
             reconciliation: Reconciliation::Stable,
@@ -104,6 +116,11 @@ impl Member {
     /// The topics that it subscribes to.
     pub fn subscription(&self) -> &BTreeSet<String> {
         &self.subscription
+    }
+
+    /// When it was heard of last.
+    pub fn last_heard(&self) -> Instant {
+        self.last_heard.0
     }
 
     /// Its epoch.
@@ -133,7 +150,7 @@ impl Member {
 
     /// Takes up what a heartbeat tells. Returns whether its subscription is another now.
     pub(super) fn hear(&mut self, beat: &Heartbeat) -> bool {
-        self.last_heard = Instant::now();
+        self.last_heard = Timer(Instant::now());
         self.client_id.clone_from(&beat.client_id);
         self.host.clone_from(&beat.host);
         self.rebalance_timeout = beat.rebalance_timeout.unwrap_or(self.rebalance_timeout);
@@ -170,8 +187,17 @@ impl Member {
     }
 
     /// When a revocation that begins now has to be over.
-    pub(super) fn revokes_until(&self) -> Instant {
-        Instant::now() + self.rebalance_timeout
+    pub(super) fn revokes_until(&self) -> Timer {
+        Timer(Instant::now() + self.rebalance_timeout)
+    }
+
+    /// Its session begins anew, and a revocation.
+    pub(super) fn begin_session(&mut self) {
+        self.last_heard = Timer(Instant::now());
+        let revokes_until = self.revokes_until();
+        if let Reconciliation::Revoking { until, .. } = &mut self.reconciliation {
+            *until = revokes_until;
+        }
     }
 
     /// A static member that leaves for a restart keeps what it has until its session is over
@@ -193,9 +219,9 @@ impl Member {
     /// Whether its session is over, or its time to revoke.
     pub(super) fn is_late(&self, now: Instant, session: Duration) -> bool {
         let revoked_too_late = match self.reconciliation {
-            Reconciliation::Revoking { until, .. } => now >= until,
+            Reconciliation::Revoking { until: Timer(until), .. } => now >= until,
             Reconciliation::Stable | Reconciliation::Waiting => false,
         };
-        revoked_too_late || now >= self.last_heard + session
+        revoked_too_late || now >= self.last_heard.0 + session
     }
 }

@@ -38,7 +38,7 @@ pub type TopicPartition = (Uuid, i32);
 pub type Partitions = BTreeSet<TopicPartition>;
 
 /// How long members may be silent, and how often they are to be heard.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sessions {
     /// `group.consumer.session.timeout.ms`.
     pub timeout: Duration,
@@ -64,8 +64,8 @@ pub struct Told {
     pub assignment: Option<Partitions>,
 }
 
-/// A group.
-#[derive(Debug)]
+/// A group. Two that differ in the times of their coordinators alone are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerGroup {
     sessions: Sessions,
     /// Grows with each change of members, subscriptions or topics.
@@ -266,6 +266,12 @@ impl ConsumerGroup {
     pub fn may_fetch(&self, member: &str, epoch: i32) -> Result<(), ResponseError> {
         let known = self.members.get(member).ok_or(ResponseError::UnknownMemberId)?;
         if known.epoch() == epoch { Ok(()) } else { Err(ResponseError::StaleMemberEpoch) }
+    }
+
+    /// All sessions begin anew, and the time to revoke: another coordinator has loaded the group
+    /// (`GroupMetadataManager.onLoaded`).
+    pub(super) fn begin_sessions(&mut self) {
+        self.members.values_mut().for_each(Member::begin_session);
     }
 
     /// Removes members whose session has expired, and those that have not revoked in time. Returns whether there were any.

@@ -1,0 +1,194 @@
+//! The groups of a node that coordinates: the leader of their log (`__consumer_offsets` in Kafka, with one partition here).
+//!
+//! What a coordinator has decided is a record of that log, and counts once it is replicated: commits, the members of a
+//! generation with their assignment, and each step of a member of the consumer protocol. The next coordinator begins with
+//! what the log has. A rebalance of the classic protocol that was under way is forgotten, as in Kafka: its members learn that
+//! they are unknown, or that their generation is over.
+
+use std::collections::HashMap;
+
+use kafka_protocol::ResponseError;
+
+use super::{
+    cluster::NodeId,
+    groups::{Committed, Group},
+    partition::Partition,
+};
+
+/// A record of the log of the groups.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupRecord {
+    group: String,
+    says: Says,
+}
+
+#[derive(Debug, Clone)]
+enum Says {
+    /// The committed offset of a partition; `None` if it is forgotten.
+    Offset(String, i32, Option<Committed>),
+    /// The group as it is stored; `None` if it is deleted.
+    Members(Option<Box<Group>>),
+}
+
+/// Of two records about the same the later one counts.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    Offset(String, String, i32),
+    Members(String),
+}
+
+impl GroupRecord {
+    pub(crate) fn subject(&self) -> Subject {
+        match &self.says {
+            Says::Offset(topic, partition, _) => {
+                Subject::Offset(self.group.clone(), topic.clone(), *partition)
+            }
+            Says::Members(_) => Subject::Members(self.group.clone()),
+        }
+    }
+}
+
+/// The log of the groups, and where the groups are that it tells of.
+#[derive(Debug)]
+pub(crate) struct Coordination {
+    pub(crate) log: Partition,
+    /// The leader epoch in which the groups were loaded.
+    loaded: Option<i32>,
+    /// The records below this offset are in the groups.
+    applied: i64,
+    /// The members that the log has of each group, and at which offset.
+    stored: HashMap<String, (Group, i64)>,
+}
+
+impl Coordination {
+    pub(crate) fn new(node: NodeId) -> Self {
+        Self { log: Partition::new(node), loaded: None, applied: 0, stored: HashMap::new() }
+    }
+
+    /// Whether this node coordinates.
+    ///
+    /// # Errors
+    ///
+    /// Another one does, or it does not know yet what the log has that is replicated.
+    pub(crate) fn check(&self) -> Result<(), ResponseError> {
+        match self.loaded {
+            _ if !self.log.is_led_here() => Err(ResponseError::NotCoordinator),
+            Some(epoch) if epoch == self.log.leadership().epoch => Ok(()),
+            _ => Err(ResponseError::CoordinatorLoadInProgress),
+        }
+    }
+
+    /// The leader epoch in which it coordinates.
+    pub(crate) fn epoch(&self) -> i32 {
+        self.log.leadership().epoch
+    }
+
+    /// Whether this node coordinates in that leader epoch still: what it wrote then is not lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`Coordination::check`].
+    pub(crate) fn check_since(&self, epoch: i32) -> Result<(), ResponseError> {
+        self.check()?;
+        if self.epoch() == epoch { Ok(()) } else { Err(ResponseError::NotCoordinator) }
+    }
+
+    /// Writes a commit to the log, and returns the offset of its record.
+    pub(crate) fn commit(
+        &mut self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        committed: Option<Committed>,
+    ) -> i64 {
+        let says = Says::Offset(topic.to_owned(), partition, committed);
+        self.append(group, says)
+    }
+
+    fn append(&mut self, group: &str, says: Says) -> i64 {
+        self.log.write(|log| log.append_group(GroupRecord { group: group.to_owned(), says }))
+    }
+
+    /// Whether the record at that offset is replicated.
+    pub(crate) fn has_replicated(&self, offset: i64) -> bool {
+        offset < self.log.high_watermark()
+    }
+
+    /// Whether the members of a group, as they are, are replicated.
+    pub(crate) fn has_stored(&self, group: &str) -> bool {
+        self.stored.get(group).is_some_and(|(_, offset)| self.has_replicated(*offset))
+    }
+
+    /// Begins or ends to coordinate where that has changed, writes what has changed of the groups, and takes over what is
+    /// replicated.
+    pub(crate) fn settle(&mut self, groups: &mut HashMap<String, Group>) {
+        let replicated = self.log.high_watermark();
+        self.log.write(|log| log.compact_groups(replicated));
+        if !self.log.is_led_here() {
+            groups.clear();
+            self.stored.clear();
+            self.loaded = None;
+            return;
+        }
+        let epoch = self.log.leadership().epoch;
+        if self.loaded != Some(epoch) {
+            if !self.log.knows_its_end() {
+                groups.clear();
+                return;
+            }
+            self.load(groups);
+            self.loaded = Some(epoch);
+        }
+        self.store(groups);
+        let replicated = self.log.high_watermark();
+        for record in self.log.log().group_records(self.applied, replicated) {
+            if let Says::Offset(topic, partition, committed) = &record.says
+                && let Some(group) = groups.get_mut(&record.group)
+            {
+                group.offsets.set(topic, *partition, committed.clone());
+            }
+        }
+        self.applied = replicated;
+    }
+
+    /// Takes the groups from the log (`GroupMetadataManager.loadGroupsAndOffsets`).
+    fn load(&mut self, groups: &mut HashMap<String, Group>) {
+        groups.clear();
+        self.stored.clear();
+        self.applied = self.log.log().end();
+        for record in self.log.log().group_records(0, self.applied) {
+            match &record.says {
+                Says::Offset(topic, partition, committed) => {
+                    let group = groups.entry(record.group.clone()).or_default();
+                    group.offsets.set(topic, *partition, committed.clone());
+                }
+                Says::Members(Some(members)) => {
+                    let group = groups.entry(record.group.clone()).or_default();
+                    group.take_over(members);
+                    self.stored.insert(record.group.clone(), (Group::clone(members), -1));
+                }
+                Says::Members(None) => {
+                    groups.remove(&record.group);
+                    self.stored.remove(&record.group);
+                }
+            }
+        }
+    }
+
+    /// Writes the members of the groups that are settled and others than the log has.
+    fn store(&mut self, groups: &HashMap<String, Group>) {
+        let gone = self.stored.keys().filter(|name| !groups.contains_key(*name)).cloned();
+        for name in gone.collect::<Vec<_>>() {
+            self.append(&name, Says::Members(None));
+            self.stored.remove(&name);
+        }
+        for (name, group) in groups.iter().filter(|(_, group)| group.is_settled()) {
+            if self.stored.get(name).is_some_and(|(stored, _)| group.has_members_of(stored)) {
+                continue;
+            }
+            let members = group.without_offsets();
+            let offset = self.append(name, Says::Members(Some(Box::new(members.clone()))));
+            self.stored.insert(name.clone(), (members, offset));
+        }
+    }
+}
