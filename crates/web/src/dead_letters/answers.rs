@@ -38,7 +38,7 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let query = ListQuery::read(query)?;
     let lines = accept.is_some_and(|accept| prefers(accept.as_bytes(), NDJSON, JSON));
-    let mut listing = Listing::begin(admin, query, lines).await;
+    let mut listing = Listing::begin(admin, query, lines);
     let (first, next) = listing.first().await.map_err(|error| {
         log::warn!("{error}");
         unreadable(&error)

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use highwater_kafka::dead_letter::{DlqCursor, DlqPage, DlqReadError, RedriveProgress};
+use tokio::sync::OnceCell;
 
 use super::{DlqAdmin, body, request::ListQuery};
 
@@ -16,8 +17,8 @@ pub(super) struct Listing {
     query: ListQuery,
     lines: bool,
     count: u64,
-    /// The progress of the redrive of each partition, if Kafka told it.
-    progress: Option<BTreeMap<i32, RedriveProgress>>,
+    /// The progress of the redrive of each partition, asked for once; `None` within it where Kafka did not tell.
+    progress: OnceCell<Option<BTreeMap<i32, RedriveProgress>>>,
     /// The next step; `None` at the end.
     next: Option<Step>,
 }
@@ -29,12 +30,9 @@ enum Step {
 }
 
 impl Listing {
-    pub(super) async fn begin(admin: Arc<DlqAdmin>, query: ListQuery, lines: bool) -> Self {
-        let progress = admin.redriver.progress().await;
-        let progress =
-            progress.inspect_err(|error| log::debug!("what was sent back is not known: {error}")).ok();
+    pub(super) fn begin(admin: Arc<DlqAdmin>, query: ListQuery, lines: bool) -> Self {
         let next = Some(Step::Read(query.cursor.clone()));
-        Self { admin, query, lines, count: 0, progress, next }
+        Self { admin, query, lines, count: 0, progress: OnceCell::new(), next }
     }
 
     /// The query.
@@ -78,12 +76,14 @@ impl Listing {
         let limit = self.query.limit.unwrap_or(AT_ONCE);
         let found = self.admin.reader.newest(&self.query.filter, cursor.as_ref(), limit).await?;
         let DlqPage { dead_letters, next, .. } = found;
+        // Only now: the reader has waited for a topic that was just created, of which no progress is known.
+        let progress = self.progress.get_or_init(|| progress(&self.admin)).await.as_ref();
         for dead_letter in &dead_letters {
             if self.count > 0 && !self.lines {
                 piece.push(b',');
             }
             self.count += 1;
-            body::push(piece, dead_letter, self.progress.as_ref());
+            body::push(piece, dead_letter, progress);
             if self.lines {
                 piece.push(b'\n');
             }
@@ -95,4 +95,9 @@ impl Listing {
         });
         Ok(next.filter(|_| is_page))
     }
+}
+
+async fn progress(admin: &DlqAdmin) -> Option<BTreeMap<i32, RedriveProgress>> {
+    let progress = admin.redriver.progress().await;
+    progress.inspect_err(|error| log::debug!("what was sent back is not known: {error}")).ok()
 }
