@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,6 +36,7 @@ pub(crate) struct Program {
     child: Child,
     directory: PathBuf,
     log: Arc<Mutex<Vec<Value>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Program {
@@ -69,19 +70,19 @@ impl Program {
         command.current_dir(&directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        (Self { child, directory, log: Arc::default() }, stdout)
+        (Self { child, directory, log: Arc::default(), reader: None }, stdout)
     }
 
     /// Reads its log from now on; each line must be JSON.
     pub(crate) fn read(&mut self, stdout: ChildStdout) {
         let log = Arc::clone(&self.log);
-        thread::spawn(move || {
+        self.reader = Some(thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let line = line.unwrap();
                 let object = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 log.lock().unwrap().push(object);
             }
-        });
+        }));
     }
 
     /// Waits for a line that says so, and gives it.
@@ -127,10 +128,13 @@ impl Program {
             .all(|thread| fs::read_to_string(thread.path().join("status")).map_or(true, is_stopped))
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself, and all that it logged is read.
     pub(crate) async fn end(mut self) -> Ended {
         let status =
             eventually("the program ends", || std::future::ready(self.child.try_wait().unwrap())).await;
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
         let mut stderr = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         Ended { code: status.code(), stderr }
