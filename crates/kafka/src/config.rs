@@ -135,7 +135,8 @@ setters!(TopicConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerConfig {
-    /// The time from the call to the acknowledgement, retries included (`delivery.timeout.ms` in Java). 5 s by default.
+    /// The time from the call to the acknowledgement, retries included (`delivery.timeout.ms` in Java). 5 s by default. All
+    /// messages together wait so long for a topic that is not known yet. Later ones are refused at once until it is known.
     pub timeout: Duration,
     /// The most records that wait for an acknowledgement. 10,000 by default.
     pub queue_records: usize,

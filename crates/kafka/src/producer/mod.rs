@@ -24,7 +24,7 @@ mod sequences;
 mod writer;
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -64,6 +64,8 @@ pub struct Producer {
     spread: AtomicUsize,
     counts: Arc<ProducerCounts>,
     required_for_readiness: bool,
+    /// The end of the wait for a topic that is not known yet; set when the first message waits for it.
+    topic_known_by: OnceLock<Instant>,
 }
 
 /// The partition queues and their tasks.
@@ -106,6 +108,7 @@ impl Producer {
             spread: AtomicUsize::new(0),
             counts: Arc::default(),
             required_for_readiness: true,
+            topic_known_by: OnceLock::new(),
         }
     }
 
@@ -246,7 +249,7 @@ impl Producer {
         let deadline = Instant::now() + self.config.timeout;
         let partitions = match self.topic.partitions() {
             // Boxed: it happens once, and its timer would make room for itself in every request.
-            0 => Box::pin(self.await_topic(deadline)).await?,
+            0 => Box::pin(self.await_topic()).await?,
             known => known,
         };
         let partition = self.partition_of(&message, partitions);
@@ -258,7 +261,10 @@ impl Producer {
         Ok(answer)
     }
 
-    async fn await_topic(&self, deadline: Instant) -> Result<usize, PublishError> {
+    /// Waits for a topic that is not known yet. All messages share one wait: were each to wait for itself, a thousand that
+    /// are appended one after the other would wait a thousand time-outs.
+    async fn await_topic(&self) -> Result<usize, PublishError> {
+        let deadline = *self.topic_known_by.get_or_init(|| Instant::now() + self.config.timeout);
         let mut topic = self.topic.clone();
         let known = async {
             tokio::select! {
