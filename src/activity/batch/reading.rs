@@ -1,6 +1,11 @@
 //! Reads lines as events. Of a fast stream that is half of the work, which another thread does meanwhile.
 
-use std::{collections::VecDeque, future::pending, panic::resume_unwind, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::{pending, ready},
+    panic::resume_unwind,
+    sync::Arc,
+};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use highwater_web::http::{Line, Problem};
@@ -71,5 +76,13 @@ impl Reading {
         self.pieces.pop_front();
         self.lines -= read.len();
         read
+    }
+
+    /// Takes back events that come first again.
+    pub(super) fn put_back(&mut self, events: Vec<ReadItem>) {
+        if !events.is_empty() {
+            self.lines += events.len();
+            self.pieces.push_front(ready(events).boxed());
+        }
     }
 }

@@ -4,7 +4,11 @@
 //! written and no further events are taken in.
 
 use std::{
-    collections::VecDeque, future::poll_fn, task::Context as Task, task::Poll, task::Waker, time::Duration,
+    collections::VecDeque,
+    future::poll_fn,
+    pin::pin,
+    task::{Context as Task, Poll, Waker},
+    time::Duration,
     vec,
 };
 
@@ -135,12 +139,13 @@ impl Taking {
         }
         loop {
             self.read_ahead();
-            while let Some(events) = self.progress.reading.next().now_or_never() {
-                self.take(events).await;
+            let mut has_room = true;
+            while has_room && let Some(events) = self.progress.reading.next().now_or_never() {
+                has_room = self.take(events).await;
             }
             let was_full = self.progress.is_full();
             self.settle();
-            if self.receipts.len() >= CHUNK {
+            if self.receipts.len() >= CHUNK || (!has_room && self.receipts.len() > 0) {
                 return Some(self.receipts.split());
             }
             let takes_more = !self.progress.is_full();
@@ -162,7 +167,7 @@ impl Taking {
                 // The receipts go out, unless there is more to take in, which the connection gets a turn to read.
                 tokio::select! {
                     biased;
-                    events = self.progress.reading.next() => self.take(events).await,
+                    events = self.progress.reading.next() => drop(self.take(events).await),
                     filled = self.items.fill(), if wants_more => self.progress.filled(filled),
                     () = yield_now() => return Some(self.receipts.split()),
                 }
@@ -183,7 +188,7 @@ impl Taking {
         tokio::select! {
             biased;
             () = first => {}
-            events = reading.next() => self.take(events).await,
+            events = reading.next() => drop(self.take(events).await),
             filled = self.items.fill(), if wants_more => self.progress.filled(filled),
             () = self.intake.api.shutdown.requested(), if !*is_read => self.progress.end(stopping()),
             () = sleep_until(until), if wants_more => self.progress.end(silent(self.patience)),
@@ -204,11 +209,26 @@ impl Taking {
         reading.begin(&intake.api, *read, lines);
     }
 
-    async fn take(&mut self, events: Vec<ReadItem>) {
-        for (number, bytes, event) in events {
-            let taken = self.intake.take(event).await;
+    /// Takes these events, until one has waited for room in the queue to Kafka: the receipts of those before it do not wait
+    /// for the others. Returns whether there was room for all.
+    async fn take(&mut self, events: Vec<ReadItem>) -> bool {
+        let mut events = events.into_iter();
+        for (number, bytes, event) in events.by_ref() {
+            let mut has_room = true;
+            let mut taking = pin!(self.intake.take(event));
+            let taken = poll_fn(|task| {
+                let polled = taking.as_mut().poll(task);
+                has_room &= polled.is_ready();
+                polled
+            })
+            .await;
             self.progress.window.push_back((number, bytes, taken));
+            if !has_room {
+                self.progress.reading.put_back(events.collect());
+                return false;
+            }
         }
+        true
     }
 
     /// Writes the receipts that can be written, in order, up to a chunk.
