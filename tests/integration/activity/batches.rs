@@ -3,57 +3,31 @@
 use std::{collections::BTreeMap, convert::Infallible, io::Write as _, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
+use futures::StreamExt as _;
+use highwater_kafka_broker::Fault;
+use kafka_protocol::messages::ApiKey;
 use reqwest::Body;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpSocket,
-    sync::mpsc,
     time::timeout,
 };
 use uuid::Uuid;
 
-use crate::support::{TestApp, TestCluster, eventually};
+use crate::support::{PostedLines, TestApp, TestCluster, events_in_log, eventually, position};
 
-/// A request whose body is sent, and whose answer is read, at the same time.
-struct Stream {
-    lines: Option<mpsc::Sender<Bytes>>,
-    answer: reqwest::Response,
-    read: Vec<u8>,
-}
-
-impl Stream {
-    async fn open(app: &TestApp, query: &str) -> Self {
-        let (lines, body) = mpsc::channel::<Bytes>(1);
-        let body = futures::stream::unfold(body, async |mut body| {
-            let line = body.recv().await?;
-            Some((Ok::<_, Infallible>(line), body))
-        });
-        let url = format!("http://127.0.0.1:{}/events/batch{query}", app.port());
+/// Posts a stream of events, whose answer has begun.
+async fn open(app: &TestApp, query: &str) -> PostedLines {
+    let url = format!("http://127.0.0.1:{}/events/batch{query}", app.port());
+    PostedLines::post(async |lines| {
         let request = reqwest::Client::new().post(url).header("content-type", "application/x-ndjson");
-        let answer = request.body(Body::wrap_stream(body)).send().await.unwrap();
+        let body = Body::wrap_stream(lines.map(Ok::<_, Infallible>));
+        let answer = request.body(body).send().await.unwrap();
         assert_eq!(answer.status(), 207);
-        Self { lines: Some(lines), answer, read: Vec::new() }
-    }
-
-    async fn send(&self, text: impl Into<Bytes>) {
-        self.lines.as_ref().unwrap().send(text.into()).await.unwrap();
-    }
-
-    /// The next receipt; `None` after the last.
-    async fn next(&mut self) -> Option<Value> {
-        loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
-                return Some(serde_json::from_slice(&line).unwrap());
-            }
-            match self.answer.chunk().await.unwrap() {
-                Some(chunk) => self.read.extend_from_slice(&chunk),
-                None => return None,
-            }
-        }
-    }
+        answer.bytes_stream().map(Result::unwrap)
+    })
+    .await
 }
 
 fn line(user: &str, number: usize) -> String {
@@ -63,21 +37,11 @@ fn line(user: &str, number: usize) -> String {
     )
 }
 
-/// The id of the event at each position of the topic.
-async fn log_of(cluster: &TestCluster) -> BTreeMap<(i64, i64), Value> {
-    let records = cluster.records(&cluster.topic).await;
-    let event = |value: Option<Vec<u8>>| serde_json::from_slice(&value.unwrap()).unwrap();
-    records
-        .into_iter()
-        .map(|(partition, record)| ((partition.into(), record.offset), event(record.record.value)))
-        .collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_come_while_lines_still_go_in_and_say_where_each_event_is() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
-    let mut stream = Stream::open(&app, "").await;
+    let mut stream = open(&app, "").await;
     let mut told = Vec::new();
     for number in 0..20 {
         stream.send(line(&format!("user-{}", number % 5), number)).await;
@@ -94,11 +58,10 @@ async fn receipts_come_while_lines_still_go_in_and_say_where_each_event_is() {
     stream.lines = None;
     assert_eq!(stream.next().await, None);
 
-    let log = log_of(&cluster).await;
+    let log = events_in_log(&cluster).await;
     assert_eq!(log.len(), 23);
     for receipt in &told {
-        let position = (receipt["partition"].as_i64().unwrap(), receipt["offset"].as_i64().unwrap());
-        assert_eq!(log[&position]["eventId"], receipt["eventId"]);
+        assert_eq!(log[&position(receipt)]["eventId"], receipt["eventId"]);
     }
     app.until_processed(told[22]["eventId"].as_str().unwrap()).await;
     app.stop().await;
@@ -108,7 +71,7 @@ async fn receipts_come_while_lines_still_go_in_and_say_where_each_event_is() {
 async fn events_of_one_user_keep_their_order_in_arrays_and_in_streams() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
-    let mut stream = Stream::open(&app, "?receipts=errors").await;
+    let mut stream = open(&app, "?receipts=errors").await;
     for part in 0..10 {
         let lines: String = (0..500).map(|n| line(&format!("user-{}", n % 7), part * 500 + n)).collect();
         stream.send(lines).await;
@@ -122,7 +85,7 @@ async fn events_of_one_user_keep_their_order_in_arrays_and_in_streams() {
     assert_eq!(answer["stored"], 1_000);
 
     let mut last = BTreeMap::new();
-    let log = log_of(&cluster).await;
+    let log = events_in_log(&cluster).await;
     assert_eq!(log.len(), 6_000);
     for event in log.values() {
         let number = event["payload"]["n"].as_i64().unwrap();
@@ -138,7 +101,7 @@ async fn what_was_acknowledged_is_in_the_log_though_the_client_goes_away_in_the_
     let app = TestApp::ready(&cluster).await;
     let mut acknowledged = 0;
     for round in 0..3 {
-        let mut stream = Stream::open(&app, "").await;
+        let mut stream = open(&app, "").await;
         let lines = stream.lines.take().unwrap();
         let sending = tokio::spawn(async move {
             for number in 0.. {
@@ -153,10 +116,9 @@ async fn what_was_acknowledged_is_in_the_log_though_the_client_goes_away_in_the_
         }
         drop(stream);
         sending.await.unwrap();
-        let log = log_of(&cluster).await;
+        let log = events_in_log(&cluster).await;
         for receipt in &told {
-            let position = (receipt["partition"].as_i64().unwrap(), receipt["offset"].as_i64().unwrap());
-            assert_eq!(log[&position]["eventId"], receipt["eventId"]);
+            assert_eq!(log[&position(receipt)]["eventId"], receipt["eventId"]);
             acknowledged += 1;
         }
     }
@@ -224,8 +186,8 @@ async fn a_silent_stream_ends_with_a_word_and_blank_lines_keep_one_alive() {
     let cluster = TestCluster::start().await;
     let app = TestApp::start_with(&cluster, &[("STREAM_PAUSE", "1s"), ("BODY_TIMEOUT", "500ms")]).await;
     app.until_ready().await;
-    let mut alive = Stream::open(&app, "").await;
-    let mut silent = Stream::open(&app, "?receipts=errors").await;
+    let mut alive = open(&app, "").await;
+    let mut silent = open(&app, "?receipts=errors").await;
     silent.send(line("user", 0)).await;
     let told = async {
         let told = silent.next().await.unwrap();
@@ -250,10 +212,44 @@ async fn a_silent_stream_ends_with_a_word_and_blank_lines_keep_one_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_events_of_a_stream_together_wait_one_time_out_for_a_topic_that_is_not_known() {
+    let cluster = TestCluster::embedded().await;
+    cluster.broker().faults().always(ApiKey::Metadata, Fault::Stall);
+    let app = TestApp::start_with(&cluster, &[("PRODUCE_TIMEOUT", "500ms")]).await;
+    let mut stream = open(&app, "").await;
+    stream.send((0..100).map(|number| line("user", number)).collect::<String>()).await;
+    let receipts = async {
+        for _ in 0..100 {
+            let receipt = stream.next().await.unwrap();
+            assert_eq!((&receipt["status"], &receipt["possiblyWritten"]), (&json!(503), &json!(false)));
+        }
+    };
+    timeout(Duration::from_secs(20), receipts).await.expect("an event waits for itself");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_do_not_wait_for_later_events_that_have_no_room_in_the_queue() {
+    let cluster = TestCluster::embedded().await;
+    let app = TestApp::start_with(&cluster, &[("PRODUCE_QUEUE_EVENTS", "10")]).await;
+    app.until_ready().await;
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Throttle(Duration::from_secs(1)));
+    let mut stream = open(&app, "").await;
+    // All are there at once, and take a minute.
+    stream.send((0..600).map(|number| line("user", number)).collect::<String>()).await;
+    for number in 1..=20 {
+        let receipt = timeout(Duration::from_secs(20), stream.next()).await.expect("receipts wait").unwrap();
+        assert_eq!((&receipt["line"], &receipt["status"]), (&json!(number), &json!(201)), "{receipt}");
+    }
+    drop(stream);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_service_ends_a_stream_after_the_receipts_of_what_it_took() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
-    let mut stream = Stream::open(&app, "").await;
+    let mut stream = open(&app, "").await;
     stream.send(line("user", 0)).await;
     assert_eq!(stream.next().await.unwrap()["status"], 201);
     let stopping = tokio::spawn(app.stop());
@@ -324,7 +320,7 @@ async fn each_event_of_a_batch_counts_against_the_limits_and_one_beyond_them_can
     }
     assert_eq!((&answer["stored"], &answer["refused"]), (&json!(stored.len() + 5), &json!(0)));
     assert_eq!(answer["notWritten"], limited.len());
-    assert_eq!(log_of(&cluster).await.len(), stored.len() + 5);
+    assert_eq!(events_in_log(&cluster).await.len(), stored.len() + 5);
     // With its id it is taken a moment later.
     let id = limited[0]["eventId"].as_str().unwrap();
     eventually("the limit lets it in", async || {

@@ -7,18 +7,18 @@ use futures::{StreamExt as _, future::join_all, stream::BoxStream};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{
     Request,
-    body::{Frame, Incoming},
+    body::Frame,
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     client::{BOTH, connect, tls},
     files::Files,
 };
-use crate::support::{Authority, TestApp, TestCluster, eventually};
+use crate::support::{Authority, PostedLines, TestApp, TestCluster, events_in_log, eventually, position};
 
 type Lines = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
@@ -28,13 +28,6 @@ struct Connection {
     app: TestApp,
     sender: SendRequest<Lines>,
     _files: Files,
-}
-
-/// A request whose body is sent, and whose answer is read, at the same time.
-struct Stream {
-    lines: Option<mpsc::Sender<Bytes>>,
-    answer: Incoming,
-    read: Vec<u8>,
 }
 
 impl Connection {
@@ -61,55 +54,27 @@ impl Connection {
         (answer.status().as_u16(), answer.into_body().collect().await.unwrap().to_bytes())
     }
 
-    async fn stream(&self, query: &str) -> Stream {
-        let (lines, body) = mpsc::channel::<Bytes>(1);
-        let body = futures::stream::unfold(body, async |mut body| {
-            let line = body.recv().await?;
-            Some((Ok(Frame::data(line)), body))
-        });
+    async fn stream(&self, query: &str) -> PostedLines {
         let request = Request::post(format!("https://localhost/events/batch{query}"));
         let request = request.header("content-type", "application/x-ndjson");
-        let request = request.body(StreamBody::new(body.boxed())).unwrap();
-        let answer = self.sender.clone().send_request(request).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.version()), (207, hyper::Version::HTTP_2));
-        Stream { lines: Some(lines), answer: answer.into_body(), read: Vec::new() }
+        PostedLines::post(async |lines| {
+            let body = StreamBody::new(lines.map(|line| Ok(Frame::data(line))).boxed());
+            let answer = self.sender.clone().send_request(request.body(body).unwrap()).await.unwrap();
+            assert_eq!((answer.status().as_u16(), answer.version()), (207, hyper::Version::HTTP_2));
+            answer.into_body().into_data_stream().map(Result::unwrap)
+        })
+        .await
     }
 
     /// The ids in the log, by position.
     async fn log(&self) -> BTreeMap<(i64, i64), Value> {
-        let records = self.cluster.records(&self.cluster.topic).await.into_iter();
-        let id = |value: Option<Vec<u8>>| {
-            serde_json::from_slice::<Value>(&value.unwrap()).unwrap()["eventId"].take()
-        };
-        records.map(|(at, record)| ((at.into(), record.offset), id(record.record.value))).collect()
-    }
-}
-
-impl Stream {
-    async fn send(&self, text: impl Into<Bytes>) {
-        self.lines.as_ref().unwrap().send(text.into()).await.unwrap();
-    }
-
-    /// The next receipt; `None` after the last.
-    async fn next(&mut self) -> Option<Value> {
-        loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
-                return Some(serde_json::from_slice(&line).unwrap());
-            }
-            let frame = self.answer.frame().await?.unwrap();
-            self.read.extend_from_slice(&frame.into_data().unwrap());
-        }
+        let events = events_in_log(&self.cluster).await.into_iter();
+        events.map(|(position, mut event)| (position, event["eventId"].take())).collect()
     }
 }
 
 fn line(user: &str) -> String {
     format!("{{\"userId\":\"{user}\",\"eventType\":\"LOGIN\"}}\n")
-}
-
-fn position(receipt: &Value) -> (i64, i64) {
-    assert_eq!(receipt["status"], 201, "{receipt}");
-    (receipt["partition"].as_i64().unwrap(), receipt["offset"].as_i64().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
