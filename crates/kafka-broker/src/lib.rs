@@ -17,6 +17,7 @@ mod faults;
 pub mod groups;
 mod handlers;
 pub mod log;
+mod options;
 mod partition;
 mod replication;
 mod requests;
@@ -28,13 +29,11 @@ use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
-    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use kafka_protocol::messages::ApiKey;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -46,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use self::{log::LogError, partition::Partition};
 pub use cluster::{Cluster, NodeId};
 pub use faults::{Fault, Faults};
+pub use options::Options;
 pub use replication::Message;
 pub use state::LogName;
 use state::{Shared, State};
@@ -55,55 +55,6 @@ const NODE: NodeId = 1;
 
 /// The time between looks for timeouts of members and rebalances.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The settings of the broker.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The port on loopback; 0 lets the system choose.
-    pub port: u16,
-    /// The advertised port on loopback (`advertised.listeners`); its own if `None`.
-    pub advertised_port: Option<u16>,
-    /// The cluster's id (KIP-78).
-    pub cluster_id: String,
-    /// The partitions of a topic that is created without a number (`num.partitions`).
-    pub default_partitions: i32,
-    /// Whether Metadata of an unknown topic creates it, unless the client forbids that
-    /// (`auto.create.topics.enable`).
-    pub auto_create_topics: bool,
-    /// The range of session timeouts (`group.min.session.timeout.ms` and `.max.`).
-    pub session_timeouts: RangeInclusive<Duration>,
-    /// The session timeout of members of the consumer protocol (`group.consumer.session.timeout.ms`).
-    pub consumer_session_timeout: Duration,
-    /// Their heartbeat interval, which they are told (`group.consumer.heartbeat.interval.ms`).
-    pub consumer_heartbeat_interval: Duration,
-    /// A connection that is idle for so long is closed (`connections.max.idle.ms`).
-    pub idle_timeout: Duration,
-    /// A node of several hears of changes in the cluster so late at most.
-    pub metadata_delay: Duration,
-    /// A replica that has not caught up for so long is not in sync (`replica.lag.time.max.ms`).
-    pub replica_lag: Duration,
-    /// For each API the first version that it does not speak, as an older broker; 0 for the whole API.
-    pub lacks: Vec<(ApiKey, i16)>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            advertised_port: None,
-            cluster_id: "embedded".to_owned(),
-            default_partitions: 3,
-            auto_create_topics: true,
-            session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
-            consumer_session_timeout: Duration::from_secs(45),
-            consumer_heartbeat_interval: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(10 * 60),
-            metadata_delay: Duration::ZERO,
-            replica_lag: Duration::from_secs(30),
-            lacks: Vec::new(),
-        }
-    }
-}
 
 /// A member that holds a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]

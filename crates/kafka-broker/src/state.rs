@@ -1,48 +1,31 @@
-//! The state of the broker, and waiting for its changes.
+//! The state of the broker.
+
+mod shared;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use kafka_protocol::ResponseError;
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use tokio::time::Instant;
+
+pub(super) use shared::Shared;
 
 use super::{
     Options,
     cluster::{Cluster, Image, NodeId, PartitionId},
     coordination::Coordination,
-    faults::Faults,
     groups::Group,
     partition::Partition,
-    replication::{Message, Replication},
+    replication::Replication,
     topics::{Topic, now_millis},
     transactions::{Ending, Transactions},
 };
 
 /// The time between a node's signs to the cluster, and its looks for changes (`broker.heartbeat.interval.ms`).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The state, its lock, and a notification of changes.
-#[derive(Debug)]
-pub(super) struct Shared {
-    address: SocketAddr,
-    pub(super) options: Options,
-    cluster: Cluster,
-    state: Mutex<State>,
-    changed: Notify,
-    /// Whether it takes part in its cluster: it is not suspended.
-    is_up: AtomicBool,
-    pub(super) faults: Faults,
-}
 
 /// Topics, groups, transactions, as one node knows and has them.
 #[derive(Debug)]
@@ -267,136 +250,4 @@ pub enum LogName {
     Groups,
     /// Of a topic's partition.
     Partition(String, i32),
-}
-
-impl Shared {
-    pub(super) fn new(address: SocketAddr, cluster: Cluster, node: NodeId, options: Options) -> Self {
-        let mut state = State::new(node);
-        state.hear(cluster.image(), Instant::now());
-        let (changed, faults) = Default::default();
-        let (state, is_up) = (Mutex::new(state), AtomicBool::new(true));
-        Self { address, options, cluster, state, changed, is_up, faults }
-    }
-
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Reads the state.
-    pub(super) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the state, and wakes the requests that wait for a change.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let changed = {
-            let mut state = self.lock();
-            let changed = change(&mut state);
-            state.settle();
-            state.replication.wake();
-            changed
-        };
-        self.changed.notify_waiters();
-        changed
-    }
-
-    /// Changes the cluster, of which this node hears at once.
-    pub(super) fn administer<T>(&self, act: impl FnOnce(&Cluster) -> T) -> T {
-        let done = act(&self.cluster);
-        self.change(|state| state.hear(self.cluster.image(), Instant::now()));
-        done
-    }
-
-    /// Handles timeouts, and takes part in the cluster.
-    pub(super) fn sweep(&self) {
-        let changed = {
-            let (mut state, now) = (self.lock(), Instant::now());
-            let changed = state.sweep();
-            if changed {
-                state.settle();
-            }
-            changed
-                | (self.is_up.load(Ordering::Relaxed) && state.take_part(&self.cluster, &self.options, now))
-        };
-        if changed {
-            self.changed.notify_waiters();
-        }
-    }
-
-    /// Takes what is to be carried to other nodes.
-    pub(super) fn take_messages(&self) -> Vec<(NodeId, Message)> {
-        self.lock().take_messages()
-    }
-
-    /// Takes a message of another node.
-    pub(super) fn receive(&self, from: NodeId, message: Message) {
-        if self.lock().progresses(|state| state.receive(from, message, Instant::now())) {
-            self.changed.notify_waiters();
-        }
-    }
-
-    /// Cuts a log and begins a new leader epoch, as an unclean election can.
-    pub(super) fn truncate(&self, topic: &str, partition: i32, offset: i64) {
-        self.change(|state| {
-            let Some(id) = state.topics.get(topic).map(Topic::id) else { return };
-            if let Ok(found) = state.led_mut(topic, partition) {
-                found.write(|log| log.cut(offset));
-                self.cluster.begin_epoch(PartitionId::Topic(id, partition));
-                state.hear(self.cluster.image(), Instant::now());
-            }
-        });
-    }
-
-    /// Where each log ends.
-    pub(super) fn ends(&self) -> BTreeMap<LogName, i64> {
-        self.with(State::ends)
-    }
-
-    /// Begins as a new process, which takes part in the cluster as one that was not there.
-    pub(super) fn restart(&self, lost: &BTreeMap<LogName, i64>) {
-        self.change(|state| {
-            self.cluster.fence(state.node);
-            state.restart(lost);
-        });
-    }
-
-    /// Takes part in the cluster, or does not.
-    pub(super) fn set_up(&self, is_up: bool) {
-        self.is_up.store(is_up, Ordering::Relaxed);
-    }
-
-    /// Asks after each change until there is an answer; `None` at the deadline.
-    pub(super) async fn until<T>(
-        &self,
-        deadline: Instant,
-        mut ask: impl FnMut(&State) -> Option<T>,
-    ) -> Option<T> {
-        loop {
-            // Enabled before the read, so that a change right after it is not missed.
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let answer = self.with(&mut ask);
-            if answer.is_some() || timeout_at(deadline, changed).await.is_err() {
-                return answer;
-            }
-        }
-    }
-
-    /// As [`Shared::until`], without a deadline.
-    pub(super) async fn forever<T>(&self, mut ask: impl FnMut(&State) -> Option<T>) -> T {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(answer) = self.with(&mut ask) {
-                return answer;
-            }
-            changed.await;
-        }
-    }
 }

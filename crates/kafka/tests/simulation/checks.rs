@@ -4,6 +4,7 @@
 //! has (logs, commits, assignments). They never look into the library.
 
 mod logs;
+mod owners;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -12,9 +13,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+pub(crate) use owners::host_of;
+
 use highwater_kafka::{PublishError, Receipt};
-use highwater_kafka_broker::{Broker, Holder};
-use kafka_protocol::{messages::ConsumerProtocolAssignment, protocol::Decodable};
+use highwater_kafka_broker::Broker;
 
 use crate::{
     brokers::Brokers,
@@ -23,7 +25,7 @@ use crate::{
     members::{GROUP, Item, TOPIC},
     network::HostId,
     trace::Trace,
-    world::{MEMBERS, Millis},
+    world::Millis,
 };
 
 /// The most partitions that the topic gets.
@@ -32,9 +34,6 @@ pub(crate) const MOST_PARTITIONS: i32 = 8;
 /// A commit on a connection that its member has given up can arrive after later ones, as long as the network is slow. So
 /// what is committed never falls below what was so long ago.
 const OVERTAKEN: Millis = 10_000;
-
-/// The longest lease that one heartbeat gives.
-const LONGEST_SESSION: Millis = 12_000;
 
 /// A guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,69 +318,6 @@ impl Known {
         &mut self.partitions[index]
     }
 
-    /// A broker that does not know that another one coordinates answers heartbeats, and nobody can tell.
-    fn look_for_misled(&mut self, brokers: &Brokers) {
-        let Some(coordinator) = brokers.coordinator() else { return };
-        for broker in brokers.all().filter(|broker| !std::ptr::eq(*broker, coordinator)) {
-            if broker.coordinates().is_none() {
-                continue;
-            }
-            for (client, since) in broker.heard(GROUP) {
-                let heard = self.now.saturating_sub(since.as_millis() as Millis);
-                if let Some(host) = host_of(&client) {
-                    let last = self.misled.entry(host).or_default();
-                    *last = heard.max(*last);
-                }
-            }
-        }
-    }
-
-    fn is_misled(&self, host: HostId) -> bool {
-        self.misled.get(&host).is_some_and(|heard| self.now < heard + LONGEST_SESSION)
-    }
-
-    fn look_at_owners(&mut self, broker: &Broker) {
-        let epoch = broker.coordinates().unwrap_or_default();
-        if let Some(holders) = broker.holders(GROUP, TOPIC) {
-            self.generation = (epoch, broker.generation(GROUP).unwrap_or_default());
-            return self.look_at_holders(holders, &broker.members(GROUP));
-        }
-        if broker.generation(GROUP).is_some_and(|generation| (epoch, generation) == self.generation) {
-            return;
-        }
-        let mut owners = BTreeMap::new();
-        let (generation, assignments) = broker.assignments(GROUP).unwrap_or_default();
-        self.generation = (epoch, generation);
-        for (member, mut assignment) in assignments {
-            let host = host_of(&member);
-            let (Some(host), true) = (host, assignment.len() >= 2) else { continue };
-            let _version = assignment.split_to(2);
-            let assigned = ConsumerProtocolAssignment::decode(&mut assignment, 0);
-            let topics = assigned.map(|assigned| assigned.assigned_partitions).unwrap_or_default();
-            let partitions = topics.into_iter().flat_map(|topic| topic.partitions);
-            owners.extend(partitions.map(|partition| (partition, host)));
-        }
-        self.take_up(owners);
-    }
-
-    fn look_at_holders(&mut self, holders: BTreeMap<i32, Holder>, members: &[String]) {
-        let owners =
-            holders.iter().filter_map(|(partition, holder)| Some((*partition, host_of(&holder.client_id)?)));
-        self.take_up(owners.collect());
-        if let Some(what) = self.handovers.look(holders, members) {
-            self.broken(Guarantee::OneHolder, what);
-        }
-    }
-
-    fn take_up(&mut self, owners: BTreeMap<i32, HostId>) {
-        if owners != self.owners {
-            self.figures.rebalances += 1;
-            let now = self.now;
-            self.trace.line(|| format!("{now} owners {owners:?}"));
-            self.owners = owners;
-        }
-    }
-
     fn look_at_commits(&mut self, broker: &Broker) {
         for index in 0..self.partitions.len() {
             let Some(committed) = broker.committed(GROUP, TOPIC, index as i32) else { continue };
@@ -446,10 +382,4 @@ impl Known {
             self.broken(Guarantee::Order, what);
         }
     }
-}
-
-/// The host of a member, by its client id, or by its member id of the classic protocol, which begins with that.
-pub(crate) fn host_of(member: &str) -> Option<HostId> {
-    let (client, _) = member.split_once('-').unwrap_or((member, ""));
-    MEMBERS.clone().find(|host| client == format!("m{host}"))
 }

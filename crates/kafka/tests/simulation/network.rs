@@ -1,19 +1,20 @@
 //! The network: streams of bytes between hosts, which arrive late, or not for a while, or break. What brokers have for one
 //! another is not bytes, and fares alike.
 
+mod stream;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    io,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::Waker,
 };
 
-use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
-use highwater_kafka::{ByteStream, Connector};
+use bytes::{Bytes, BytesMut};
+use highwater_kafka::Connector;
 use highwater_kafka_broker::Message;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use stream::SimConnector;
+pub(crate) use stream::SimStream;
 
 use crate::{random::Random, trace::Trace, world::Millis};
 
@@ -129,7 +130,7 @@ impl Network {
 
     /// How that host connects to others.
     pub(crate) fn connector(&self, host: HostId) -> Arc<dyn Connector> {
-        Arc::new(SimConnector { network: self.clone(), host })
+        Arc::new(SimConnector::new(self.clone(), host))
     }
 
     /// Lets everything arrive that is due.
@@ -255,7 +256,7 @@ impl State {
                 let answer = match self.listening.get_mut(&to) {
                     Some(streams) => {
                         link.open[1] = true;
-                        streams.push(SimStream { network: network.clone(), id, end: 1 });
+                        streams.push(SimStream::of_server(network.clone(), id));
                         Item::Accepted
                     }
                     None => Item::Refused,
@@ -303,122 +304,6 @@ impl State {
         let links = self.links.values_mut().filter(|link| link.hosts.contains(&host));
         links.flat_map(|link| &mut link.halves).for_each(Half::reset);
         self.mail.retain(|(from, to), _| *from != host && *to != host);
-    }
-}
-
-/// One end of a connection.
-#[derive(Debug)]
-pub(crate) struct SimStream {
-    network: Network,
-    id: LinkId,
-    /// 0 for the client, 1 for the server.
-    end: usize,
-}
-
-impl SimStream {
-    /// Waits until the server has accepted.
-    fn poll_accepted(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.network.state();
-        let Some(link) = state.links.get_mut(&self.id) else {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        };
-        let half = &mut link.halves[1];
-        match half.end {
-            Some(End::Refused) => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
-            Some(End::Reset) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            Some(End::Eof) | None if link.accepted => Poll::Ready(Ok(())),
-            Some(End::Eof) | None => {
-                half.reader = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl AsyncRead for SimStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut state = self.network.state();
-        let Some(link) = state.links.get_mut(&self.id) else { return Poll::Ready(Ok(())) };
-        let half = &mut link.halves[1 - self.end];
-        if !half.arrived.is_empty() {
-            let taken = half.arrived.len().min(buffer.remaining());
-            buffer.put_slice(&half.arrived[..taken]);
-            half.arrived.advance(taken);
-            return Poll::Ready(Ok(()));
-        }
-        match half.end {
-            Some(End::Eof) => Poll::Ready(Ok(())),
-            Some(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            None => {
-                half.reader = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl AsyncWrite for SimStream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.network.state();
-        let end = state.links.get(&self.id).and_then(|link| link.halves[1 - self.end].end);
-        if end == Some(End::Reset) || !state.links.contains_key(&self.id) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        state.send(self.id, self.end, Item::Data(Bytes::copy_from_slice(bytes)));
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.network.state().send(self.id, self.end, Item::Fin);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for SimStream {
-    fn drop(&mut self) {
-        let mut state = self.network.state();
-        let Some(link) = state.links.get_mut(&self.id) else { return };
-        link.open[self.end] = false;
-        let host = link.hosts[self.end];
-        let is_reset = link.halves[1 - self.end].end == Some(End::Reset);
-        // A host without power says nothing.
-        if !is_reset && !state.dark.contains(&host) {
-            state.send(self.id, self.end, Item::Fin);
-        }
-        state.rest(self.id, self.end);
-    }
-}
-
-#[derive(Debug)]
-struct SimConnector {
-    network: Network,
-    host: HostId,
-}
-
-#[async_trait]
-impl Connector for SimConnector {
-    async fn connect(&self, address: &str) -> io::Result<Box<dyn ByteStream>> {
-        let server = host_of(address).ok_or(io::ErrorKind::NotFound)?;
-        let stream = {
-            let mut state = self.network.state();
-            let id = state.next_link;
-            state.next_link += 1;
-            let (halves, accepted) = Default::default();
-            let hosts = [self.host, server];
-            state.links.insert(id, Link { hosts, halves, accepted, open: [true, false] });
-            state.send(id, 0, Item::Syn);
-            SimStream { network: self.network.clone(), id, end: 0 }
-        };
-        std::future::poll_fn(|context| stream.poll_accepted(context)).await?;
-        Ok(Box::new(stream))
     }
 }
 
