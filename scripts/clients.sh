@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tries the clients that others wrote: CloudEvents' SDKs for Python and JavaScript; Segment's for Python, for Node and for
 # browsers (in a headless Chromium), and RudderStack's for Node. Those that send again what was not answered reach the service
-# through a proxy that loses every second answer, and each event is stored once all the same. Prints PASS or FAIL a client.
+# through a proxy that loses every second answer, and each event is stored once all the same. And librdkafka's consumers, which
+# share a topic of the embedded broker by KIP-848. Prints PASS or FAIL a client.
 #
 #   scripts/clients.sh                 clients have an API key that may write: as Segment's write key, or in a header
 #   AUTH=none scripts/clients.sh       the service takes all that come, and looks at no key
@@ -13,7 +14,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-python_packages="cloudevents==1.11.0 requests==2.34.2 segment-analytics-python==2.4.0 selenium==4.51.0"
+python_packages="cloudevents==1.11.0 confluent-kafka==2.16.1 requests==2.34.2 segment-analytics-python==2.4.0 selenium==4.51.0"
 npm_packages="cloudevents@10.0.0 @segment/analytics-node@3.1.0 @segment/analytics-next@1.84.3 @rudderstack/rudder-sdk-node@3.0.13"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-clients
 auth=${AUTH:-api-key}
@@ -74,6 +75,8 @@ client "CloudEvents' SDK for JavaScript" node "$cache/cloudevents_sdk.mjs" "$bas
 client "Segment's SDK for Python, each event once" "$python" "$root/scripts/clients/segment_sdk.py" "$lossy" "$base"
 client "Segment's and RudderStack's SDKs for Node, each event once" node "$cache/segment_sdk.mjs" "$lossy" "$base"
 client "Segment's SDK for browsers, each event once" "$python" "$root/scripts/clients/browser.py" "http://127.0.0.1:$pages/" "$lossy" "$base"
+broker=$(grep -o 'embedded broker at [^;]*' "$work/service.log")
+client "librdkafka's consumers, by KIP-848" "$python" "$root/scripts/clients/kafka_consumers.py" "${broker##* }"
 if [ "$auth" != none ]; then
   refused() { request POST /v1/track -u "$2:" -d '{"event":"Bought","userId":"nobody"}' && [ "$status" = "$1" ]; } # STATUS KEY
   step "a key that is not known is 401" refused 401 key
