@@ -298,12 +298,12 @@ async fn a_failure_that_the_handler_declares_is_no_reason_to_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
+async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_the_coordinator_knows_it() {
     let second = Duration::from_secs(1);
     let options = Options { session_timeouts: second..=second, ..Options::default() };
     let cluster = TestCluster::embedded_with(options).await;
     let client = cluster.client();
-    let config = client.consumer_config().with_session_timeout(second);
+    let config = classic(&client).with_session_timeout(second);
     let recorder = Arc::new(Recorder::default());
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     eventually("it has all", async || (partitions_of(&client).len() == 3).then_some(())).await;
@@ -325,7 +325,18 @@ async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
     })
     .await;
     assert_eq!(recorder.count(), written - 1, "what came after the lease waits");
-    cluster.broker().faults().clear();
+    // As a coordinator that loads its groups does: it answers each heartbeat without a look, and knows no generation.
+    let faults = cluster.broker().faults();
+    faults.clear();
+    faults.always(ApiKey::SyncGroup, Fault::Refuse(ResponseError::RebalanceInProgress));
+    faults.always(ApiKey::Heartbeat, Fault::Refuse(ResponseError::Unknown(0)));
+    let before = faults.count(ApiKey::Heartbeat);
+    eventually("more heartbeats are answered", async || {
+        (faults.count(ApiKey::Heartbeat) >= before + 6).then_some(())
+    })
+    .await;
+    assert_eq!(recorder.count(), written - 1, "a blind answer gives no lease back");
+    faults.clear();
     eventually("it goes on", async || recorder.values().contains(&format!("{}", written - 1)).then_some(()))
         .await;
     assert_eq!(recorder.times().len(), written);

@@ -154,11 +154,11 @@ async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<By
         throttle: call.throttle,
     };
     let not_here = || match is_for_coordinator(api) {
-        true => call.shared.with(|state| state.coordination.check()).err(),
+        true => call.shared.with(|state| state.coordination.check()).err().map(|error| refusal(api, error)),
         false => None,
     };
-    let answer = match call.refuse_with.or_else(not_here) {
-        Some(error) => request.refuse(error.code()),
+    let answer = match call.refuse_with.map(|error| error.code()).or_else(not_here) {
+        Some(error) => request.refuse(error),
         None => request.answer(&context).await,
     };
     match (wants_answer, R::has_failed(&answer)) {
@@ -166,6 +166,18 @@ async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<By
         (false, false) => Ok(None),
         // As Kafka tells a producer with acks=0 (`KafkaApis.handleProduceRequest`).
         (false, true) => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// The error code for a request that this node's coordinator does not take. While it loads its groups, it answers heartbeats
+/// blindly, and has members join again (`GroupCoordinator.handleHeartbeat` and `.handleSyncGroup`).
+fn refusal(api: ApiKey, error: ResponseError) -> i16 {
+    match (api, error) {
+        (ApiKey::Heartbeat, ResponseError::CoordinatorLoadInProgress) => 0,
+        (ApiKey::SyncGroup, ResponseError::CoordinatorLoadInProgress) => {
+            ResponseError::RebalanceInProgress.code()
+        }
+        _ => error.code(),
     }
 }
 

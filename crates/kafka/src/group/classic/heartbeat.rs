@@ -4,7 +4,10 @@
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use kafka_protocol::{ResponseError, messages::HeartbeatRequest};
+use kafka_protocol::{
+    ResponseError,
+    messages::{HeartbeatRequest, SyncGroupRequest},
+};
 use log::{info, warn};
 use tokio::time::{Instant, sleep_until};
 
@@ -48,6 +51,8 @@ struct Active {
     state: Arc<MemberState>,
     lease: Lease,
     due: Instant,
+    /// Whether the assignment of the generation is known: SyncGroup was answered.
+    is_synced: bool,
     /// The time of the last request that found the group stable: a rebalance began after it.
     stable_at: i64,
     /// Whether the end of the lease was logged.
@@ -71,10 +76,11 @@ impl Heartbeat {
     pub(super) fn joined(&mut self, state: &Arc<MemberState>) {
         let due = Instant::now();
         match &mut self.active {
-            Some(active) => active.due = due,
+            Some(active) => (active.due, active.is_synced) = (due, false),
             None => {
                 let (state, lease, stable_at) = (Arc::clone(state), state.lease(), Lease::now());
-                self.active = Some(Active { state, lease, due, stable_at, lease_lapsed: false });
+                let (is_synced, lease_lapsed) = (false, false);
+                self.active = Some(Active { state, lease, due, is_synced, stable_at, lease_lapsed });
             }
         }
     }
@@ -82,7 +88,7 @@ impl Heartbeat {
     /// SyncGroup, sent at `synced_at`, was answered: the next heartbeat is due at once.
     pub(super) fn synced(&mut self, synced_at: i64) {
         if let Some(active) = &mut self.active {
-            (active.due, active.stable_at) = (Instant::now(), synced_at);
+            (active.due, active.is_synced, active.stable_at) = (Instant::now(), true, synced_at);
         }
     }
 
@@ -98,14 +104,29 @@ impl Heartbeat {
         loop {
             sleep_until(active.due).await;
             let Some(generation) = active.state.generation() else { return pending().await };
-            let (sent_at, sent) = (Lease::now(), Instant::now());
+            let (mut sent_at, sent) = (Lease::now(), Instant::now());
+            let is_valid = active.lease.is_valid();
             // This is for a call that is dropped or not answered.
             active.due = sent + RETRY;
             let within = coordinator.cluster().request_timeout().min(self.term);
-            let result = match coordinator.heartbeat(&generation, within).await {
+            let mut answer = coordinator.heartbeat(&generation, within).await;
+            // The session may have ended as well, and an answer says nothing about it: a coordinator that loads its groups
+            // answers every heartbeat without a look (`GroupCoordinator.handleHeartbeat`).
+            if answer.is_ok() && !is_valid && active.is_synced {
+                sent_at = Lease::now();
+                answer = match coordinator.sync_again(&generation, within).await {
+                    // Its groups are not loaded yet, or this one rebalances: the next heartbeat tells.
+                    Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => continue,
+                    answer => answer,
+                };
+            }
+            let result = match answer {
                 Ok(()) => {
                     active.stable_at = sent_at;
-                    active.lease.renew(sent_at, self.term);
+                    // Before the assignment is known, only the answer to SyncGroup gives back a lease that is over.
+                    if is_valid || active.is_synced {
+                        active.lease.renew(sent_at, self.term);
+                    }
                     HeartbeatResult::Stable
                 }
                 Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => {
@@ -165,5 +186,18 @@ impl Coordinator {
             .with_member_id(generation.member_id.clone());
         let answer = self.call(&request, 0..=4, within).await?;
         self.check("Heartbeat", answer.error_code).await
+    }
+
+    /// Asks for the assignment of a generation once more, which the coordinator has only for members of it
+    /// (`GroupCoordinator.doSyncGroup`, in the state Stable).
+    async fn sync_again(&self, generation: &MemberGeneration, within: Duration) -> Result<(), WireError> {
+        let request = SyncGroupRequest::default()
+            .with_group_id(self.group())
+            .with_generation_id(generation.id)
+            .with_group_instance_id(generation.instance_id.clone())
+            .with_member_id(generation.member_id.clone());
+        // From version 5 on it wants the protocol's name as well.
+        let answer = self.call(&request, 0..=4, within).await?;
+        self.check("SyncGroup", answer.error_code).await
     }
 }
