@@ -18,7 +18,8 @@ impl Epochs {
 
     /// An epoch begins at that offset, unless it has begun. One without a record is forgotten.
     pub(super) fn begin(&mut self, epoch: i32, at: i64) {
-        if epoch > self.last() {
+        // A log that was cut at its first offset has none.
+        if self.0.last().is_none_or(|(last, _)| epoch > *last) {
             self.cut(at);
             self.0.push((epoch, at));
         }
