@@ -167,7 +167,7 @@ impl Taking {
                 // The receipts go out, unless there is more to take in, which the connection gets a turn to read.
                 tokio::select! {
                     biased;
-                    events = self.progress.reading.next() => drop(self.take(events).await),
+                    events = self.progress.reading.next() => self.progress.reading.put_back(events),
                     filled = self.items.fill(), if wants_more => self.progress.filled(filled),
                     () = yield_now() => return Some(self.receipts.split()),
                 }
@@ -188,7 +188,7 @@ impl Taking {
         tokio::select! {
             biased;
             () = first => {}
-            events = reading.next() => drop(self.take(events).await),
+            events = reading.next() => reading.put_back(events),
             filled = self.items.fill(), if wants_more => self.progress.filled(filled),
             () = self.intake.api.shutdown.requested(), if !*is_read => self.progress.end(stopping()),
             () = sleep_until(until), if wants_more => self.progress.end(silent(self.patience)),
