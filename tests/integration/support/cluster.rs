@@ -64,9 +64,10 @@ impl TestCluster {
         self.embedded.as_ref().expect("a test that starts an embedded broker")
     }
 
-    /// A client of its own, as another process would have.
+    /// A client of its own, as another process would have. A real broker may be slow without being wrong: its machine has
+    /// other work.
     pub(crate) fn client(&self) -> Client {
-        self.client_within(Duration::from_secs(2))
+        self.client_within(Duration::from_secs(if self.embedded.is_some() { 2 } else { 10 }))
     }
 
     /// As [`TestCluster::client`], of another topic.
@@ -121,7 +122,7 @@ impl Client {
     }
 
     pub(crate) fn producer(&self, topic: Topic) -> Arc<Producer> {
-        self.producer_within(topic, Duration::from_secs(5))
+        self.producer_within(topic, Duration::from_secs(if self.embedded { 5 } else { 20 }))
     }
 
     pub(crate) fn producer_within(&self, topic: Topic, timeout: Duration) -> Arc<Producer> {
