@@ -33,7 +33,7 @@ impl Answered for MetadataRequest {
             let names = names.iter().filter_map(|topic| Some(topic.name.as_ref()?.as_str()));
             create_missing(context, names, partitions);
         }
-        let (image, node) = context.shared.with(|state| (Arc::clone(state.image()), state.node));
+        let image = context.shared.with(|state| Arc::clone(state.image()));
         let topics = match names {
             None => image.topics.iter().map(|(name, topic)| found(name, topic)).collect(),
             Some(topics) => {
@@ -44,15 +44,7 @@ impl Answered for MetadataRequest {
                 told.collect()
             }
         };
-        let brokers = image.live().map(|(node, address)| {
-            let (host, port) = host_and_port(address);
-            MetadataResponseBroker::default().with_node_id(node.into()).with_host(host).with_port(port)
-        });
-        MetadataResponse::default()
-            .with_brokers(brokers.collect())
-            .with_cluster_id(Some(StrBytes::from_string(options.cluster_id.clone())))
-            .with_controller_id(node.into())
-            .with_topics(topics)
+        about_cluster(context).with_topics(topics)
     }
 
     fn refuse(&self, error: i16) -> MetadataResponse {
@@ -62,6 +54,24 @@ impl Answered for MetadataRequest {
         });
         MetadataResponse::default().with_controller_id((-1).into()).with_topics(topics.collect())
     }
+
+    /// Errors are about topics: the brokers are told all the same.
+    fn refuse_in(&self, context: &Context<'_>, error: i16) -> MetadataResponse {
+        about_cluster(context).with_topics(self.refuse(error).topics)
+    }
+}
+
+/// The part of the response that is about no topic.
+fn about_cluster(context: &Context<'_>) -> MetadataResponse {
+    let (image, node) = context.shared.with(|state| (Arc::clone(state.image()), state.node));
+    let brokers = image.live().map(|(node, address)| {
+        let (host, port) = host_and_port(address);
+        MetadataResponseBroker::default().with_node_id(node.into()).with_host(host).with_port(port)
+    });
+    MetadataResponse::default()
+        .with_brokers(brokers.collect())
+        .with_cluster_id(Some(StrBytes::from_string(context.shared.options.cluster_id.clone())))
+        .with_controller_id(node.into())
 }
 
 /// Creates the topics that this node does not know, with a replica on each node.

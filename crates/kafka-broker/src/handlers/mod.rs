@@ -44,6 +44,11 @@ trait Answered: Request {
     /// A response with that error for all that was asked, or with success.
     fn refuse(&self, error: i16) -> Self::Response;
 
+    /// As [`Answered::refuse`], with what the node tells whatever the error.
+    fn refuse_in(&self, _: &Context<'_>, error: i16) -> Self::Response {
+        self.refuse(error)
+    }
+
     /// Whether the client waits for a response. If not, `has_failed` breaks its connection.
     fn wants_answer(&self) -> bool {
         true
@@ -158,7 +163,7 @@ async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<By
         false => None,
     };
     let answer = match call.refuse_with.map(|error| error.code()).or_else(not_here) {
-        Some(error) => request.refuse(error),
+        Some(error) => request.refuse_in(&context, error),
         None => request.answer(&context).await,
     };
     match (wants_answer, R::has_failed(&answer)) {
