@@ -19,7 +19,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     http::{AdminAuth, BearerToken, BodyLimits, EVENT_STREAM, PROBLEM_JSON, Traffic},
-    operations::{Membership, Operations},
+    operations::{GroupMembership, Operations},
     shutdown::Shutdown,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -84,7 +84,7 @@ impl Service {
         let operations = Operations {
             shutdown: shutdown.clone(),
             admin_auth: Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN)))),
-            memberships: vec![Membership {
+            memberships: vec![GroupMembership {
                 topic: "events".into(),
                 status: status.clone(),
                 counts: Arc::default(),
