@@ -95,6 +95,9 @@ impl Brokers {
                 network.listen(host, true);
             }
             let (streams, messages) = network.arrived(host);
+            if streams.is_empty() && messages.is_empty() {
+                continue;
+            }
             let peer = SocketAddr::from(([10, 0, 0, 1], 1));
             let broker = &node.broker;
             hosts[host].within(now, async || {
