@@ -5,9 +5,10 @@
 //! what the log has. A rebalance of the classic protocol that was under way is forgotten, as in Kafka: its members learn that
 //! they are unknown, or that their generation is over.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use kafka_protocol::ResponseError;
+use tokio::time::Instant;
 
 use super::{
     cluster::NodeId,
@@ -54,6 +55,9 @@ pub(crate) struct Coordination {
     pub(crate) log: Partition,
     /// The leader epoch in which the groups were loaded.
     loaded: Option<i32>,
+    /// The leader epoch in which they are loaded, and since when; and how long that takes at least.
+    loading: Option<(i32, Instant)>,
+    load_time: Duration,
     /// The records below this offset are in the groups.
     applied: i64,
     /// The members that the log has of each group, and at which offset.
@@ -61,8 +65,9 @@ pub(crate) struct Coordination {
 }
 
 impl Coordination {
-    pub(crate) fn new(node: NodeId) -> Self {
-        Self { log: Partition::new(node), loaded: None, applied: 0, stored: HashMap::new() }
+    pub(crate) fn new(node: NodeId, load_time: Duration) -> Self {
+        let (log, stored) = (Partition::new(node), HashMap::new());
+        Self { log, loaded: None, loading: None, load_time, applied: 0, stored }
     }
 
     /// Whether this node coordinates.
@@ -132,7 +137,10 @@ impl Coordination {
         }
         let epoch = self.log.leadership().epoch;
         if self.loaded != Some(epoch) {
-            if !self.log.knows_its_end() {
+            let now = Instant::now();
+            let (_, since) = self.loading.filter(|(of, _)| *of == epoch).unwrap_or((epoch, now));
+            self.loading = Some((epoch, since));
+            if !self.log.knows_its_end() || now < since + self.load_time {
                 groups.clear();
                 return;
             }

@@ -30,6 +30,8 @@ pub struct Options {
     pub metadata_delay: Duration,
     /// A replica that has not caught up for so long is not in sync (`replica.lag.time.max.ms`).
     pub replica_lag: Duration,
+    /// A node that begins to coordinate loads its groups for so long at least.
+    pub group_load_time: Duration,
     /// For each API the first version that it does not speak, as an older broker; 0 for the whole API.
     pub lacks: Vec<(ApiKey, i16)>,
 }
@@ -48,6 +50,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(10 * 60),
             metadata_delay: Duration::ZERO,
             replica_lag: Duration::from_secs(30),
+            group_load_time: Duration::ZERO,
             lacks: Vec::new(),
         }
     }

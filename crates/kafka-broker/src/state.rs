@@ -44,7 +44,7 @@ pub(super) struct State {
 }
 
 impl State {
-    fn new(node: NodeId) -> Self {
+    fn new(node: NodeId, options: &Options) -> Self {
         Self {
             node,
             image: Arc::default(),
@@ -52,7 +52,7 @@ impl State {
             tells: None,
             topics: BTreeMap::new(),
             groups: HashMap::new(),
-            coordination: Coordination::new(node),
+            coordination: Coordination::new(node, options.group_load_time),
             replication: Replication::default(),
             transactions: Transactions::of_node(node),
         }
@@ -184,8 +184,8 @@ impl State {
         has
     }
 
-    /// Replicates what there is to replicate. From time to time it tells the cluster that it is there, hears what is due, and
-    /// looks for other replicas in sync. Returns whether anything changed.
+    /// Replicates what there is to replicate. From time to time it tells the cluster that it is there, hears what is due, looks
+    /// for other replicas in sync, and whether its groups are loaded. Returns whether anything changed.
     fn take_part(&mut self, cluster: &Cluster, options: &Options, now: Instant) -> bool {
         let is_due = self.tells.is_none_or(|told| now >= told + HEARTBEAT_INTERVAL);
         if !is_due && !self.replication.is_due(now) {
@@ -195,6 +195,7 @@ impl State {
             if is_due {
                 state.tells = Some(now);
                 state.exchange_with(cluster, options, now);
+                state.settle();
             }
             state.replicate(now);
         })

@@ -38,7 +38,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(address: SocketAddr, cluster: Cluster, node: NodeId, options: Options) -> Self {
-        let mut state = State::new(node);
+        let mut state = State::new(node, &options);
         state.hear(cluster.image(), Instant::now());
         let (changed, faults) = Default::default();
         let (state, is_up) = (Mutex::new(state), AtomicBool::new(true));

@@ -50,7 +50,10 @@ impl Brokers {
         let replica_lag = Duration::from_millis(random.between(1_000..=10_000));
         let nodes = BROKERS.map(|host| {
             let metadata_delay = Duration::from_millis(random.between(0..=2_000));
-            let options = Options { metadata_delay, replica_lag, ..settings.broker() };
+            // Mostly short: while it lasts, no commit is taken.
+            let longest = if random.percent(25) { 15_000 } else { 500 };
+            let group_load_time = Duration::from_millis(random.between(0..=longest));
+            let options = Options { metadata_delay, replica_lag, group_load_time, ..settings.broker() };
             let start = async || Broker::of_cluster(&cluster, node_on(host), address(host), options);
             let broker = hosts[host].start(0, start);
             network.listen(host, true);
