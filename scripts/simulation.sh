@@ -3,7 +3,8 @@
 # broker, on simulated time and a simulated network, under faults drawn from a seed.
 #
 #   scripts/simulation.sh                        two simulated hours, from a new seed on, which is printed
-#   HOURS=1000 PROFILE=release scripts/simulation.sh
+#   HOURS=1000 PROFILE=fastest scripts/simulation.sh
+#   MINUTES=5 scripts/simulation.sh              for so many real minutes, from a new seed on
 #   SEED=4711 scripts/simulation.sh              from that seed on
 #   SEED=4711 scripts/simulation.sh episode      that seed alone: its faults, and how it went; with the arguments
 #                                                trace=FILE and log the trace and the library's log lines as well
@@ -69,6 +70,12 @@ fi
 
 program=$(build . ${FEATURES:+--features "$FEATURES"})
 case ${1:-hours} in
-  hours) "$program" hours "${HOURS:-2}" ${SEED:+"$SEED"} ;;
+  hours)
+    if [ -n "${MINUTES:-}" ]; then
+      "$program" minutes "$MINUTES"
+    else
+      "$program" hours "${HOURS:-2}" ${SEED:+"$SEED"}
+    fi
+    ;;
   *) "$program" "$1" "$SEED" "${@:2}" ;;
 esac

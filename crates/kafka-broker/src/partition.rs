@@ -122,6 +122,12 @@ impl Partition {
         self.advance();
     }
 
+    /// As a process that begins: it leads and follows nobody, until it hears who leads.
+    pub(crate) fn forget_leader(&mut self) {
+        self.leadership = Leadership::unknown();
+        self.followers.clear();
+    }
+
     /// A follower in this epoch asks for what is at that offset.
     pub(crate) fn asked_by(&mut self, follower: NodeId, from: i64, now: Instant) {
         let end = self.log.end();

@@ -219,7 +219,8 @@ impl State {
 
     /// Forgets what a process forgets when it ends, and what its disk does not have of a log, beginning at that offset.
     fn restart(&mut self, lost: &BTreeMap<LogName, i64>) {
-        self.replication = Replication::default();
+        (self.image, self.heard, self.replication) = Default::default();
+        self.partitions_mut().for_each(|(_, partition)| partition.forget_leader());
         for (name, from) in lost {
             let partition = match name {
                 LogName::Groups => Some(&mut self.coordination.log),

@@ -47,10 +47,8 @@ impl Topic {
 
     /// The node hears of a change.
     pub(super) fn hear(&mut self, node: NodeId, known: &Arc<TopicImage>, now: Instant) {
-        if !Arc::ptr_eq(&self.known, known) {
-            self.known = Arc::clone(known);
-            self.take_over(node, now);
-        }
+        self.known = Arc::clone(known);
+        self.take_over(node, now);
     }
 
     fn take_over(&mut self, node: NodeId, now: Instant) {

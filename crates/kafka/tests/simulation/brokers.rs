@@ -36,6 +36,11 @@ pub(crate) fn node_on(host: HostId) -> NodeId {
     host as NodeId + 1
 }
 
+/// Whether a run's coordinators load their groups for long. In most they do not: while that lasts, no commit is taken.
+pub(crate) fn groups_load_slowly(seed: u64) -> bool {
+    Random::named(seed, "load").percent(25)
+}
+
 fn host_of(node: NodeId) -> HostId {
     node as HostId - 1
 }
@@ -48,11 +53,11 @@ impl Brokers {
         let session = Duration::from_millis(random.between(2_000..=9_000));
         let cluster = Cluster::new(BROKERS.map(|host| (node_on(host), address(host))), session);
         let replica_lag = Duration::from_millis(random.between(1_000..=10_000));
+        let mut loading = Random::named(seed, "load time");
+        let longest_load = if groups_load_slowly(seed) { 15_000 } else { 0 };
         let nodes = BROKERS.map(|host| {
             let metadata_delay = Duration::from_millis(random.between(0..=2_000));
-            // Mostly short: while it lasts, no commit is taken.
-            let longest = if random.percent(25) { 15_000 } else { 500 };
-            let group_load_time = Duration::from_millis(random.between(0..=longest));
+            let group_load_time = Duration::from_millis(loading.between(0..=longest_load));
             let options = Options { metadata_delay, replica_lag, group_load_time, ..settings.broker() };
             let start = async || Broker::of_cluster(&cluster, node_on(host), address(host), options);
             let broker = hosts[host].start(0, start);
@@ -75,9 +80,15 @@ impl Brokers {
         self.nodes.iter().map(|node| &node.broker)
     }
 
-    /// The node that coordinates groups, as the cluster has it.
+    /// The node that coordinates groups, as the cluster has it. If none does, the last one goes on, as far as it knows: only it
+    /// has all, so nobody else can be elected.
     pub(crate) fn coordinator(&self) -> Option<&Broker> {
-        self.cluster.coordinator().map(|node| self.on(host_of(node)))
+        let elected = self.cluster.coordinator().map(|node| self.on(host_of(node)));
+        elected.or_else(|| {
+            self.all()
+                .filter(|broker| broker.coordinates().is_some())
+                .max_by_key(|broker| broker.coordinates())
+        })
     }
 
     /// Begins a tick: what is to start again starts, and what has arrived is taken.

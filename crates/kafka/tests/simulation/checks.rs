@@ -114,7 +114,7 @@ struct Partition {
     called: i64,
     /// The last call of a handler with each offset.
     calls: BTreeMap<i64, Call>,
-    /// Events of a history that took another's place, which no member could know of.
+    /// Events of a history that took another's place, which no member could know of, or which it may have had before.
     excused: Range<i64>,
     committed: i64,
     /// The commits of the last time, and the one before them.

@@ -6,6 +6,7 @@ use highwater_kafka::group::GroupProtocol;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use crate::{
+    brokers::groups_load_slowly,
     members,
     network::HostId,
     random::Random,
@@ -124,10 +125,18 @@ pub(crate) fn schedule(seed: u64, from: Millis, until: Millis) -> Vec<Planned> {
             _ => draw(&mut random),
         };
         if at + fault.during() > until {
-            return planned;
+            break;
         }
         planned.push(Planned { at, fault });
+        // The member comes back to a coordinator that does not know yet that it was away.
+        if let Fault::Pause { during, .. } | Fault::Sleep { during, .. } = fault
+            && groups_load_slowly(seed)
+        {
+            planned.push(Planned { at: at + during - during / 8, fault: Fault::Elect });
+        }
     }
+    planned.sort_by_key(|planned| planned.at);
+    planned
 }
 
 fn draw(random: &mut Random) -> Fault {

@@ -27,12 +27,24 @@ struct Loss {
 }
 
 impl Histories {
-    /// A history ends at that offset, and these events of it are gone.
-    pub(crate) fn part(&mut self, epoch: i32, from: i64, gone: Vec<Item>, committed: i64) {
+    /// A history ends at that offset: `gone` of it is lost, and the one that goes on has `others` there. Returns how many of
+    /// those an earlier election had taken. Whoever has read them then goes on behind them, and need not be told.
+    pub(crate) fn part(
+        &mut self,
+        epoch: i32,
+        from: i64,
+        gone: Vec<Item>,
+        others: &[Item],
+        committed: i64,
+    ) -> i64 {
         self.epoch = epoch;
+        let is_back = |(offset, item): &(i64, &Item)| self.has_lost(*offset, item);
+        let back = (from..).zip(others).take_while(is_back).count() as i64;
         let was_due = self.last.as_ref().is_some_and(|loss| loss.is_due && loss.told_at.is_none());
+        let is_due = (was_due && back == 0) || committed > from + back;
         self.lost.extend((from..).zip(gone));
-        self.last = Some(Loss { from, is_due: was_due || committed > from, told_at: None });
+        self.last = Some(Loss { from, is_due, told_at: None });
+        back
     }
 
     /// Where the last loss began.

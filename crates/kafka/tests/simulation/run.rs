@@ -59,10 +59,18 @@ pub(crate) fn new_seed() -> Result<u64> {
     Ok(now.as_nanos() as u64 % 1_000_000_000_000)
 }
 
-/// Runs seeds from that one on, until so many simulated hours are over or a guarantee is broken. Then `shrinks` tells which
-/// faults that takes.
-pub(crate) fn hours(hours: f64, first: u64, shrinks: bool) -> Result<bool> {
-    println!("simulation: {hours} hours, from seed {first} on");
+/// How long seeds are run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Length {
+    /// So many simulated hours.
+    Hours(f64),
+    /// So many real minutes.
+    Minutes(f64),
+}
+
+/// Runs seeds from that one on, for so long or until a guarantee is broken. Then `shrinks` tells which faults that takes.
+pub(crate) fn many(length: Length, first: u64, shrinks: bool) -> Result<bool> {
+    println!("simulation: {length:?}, from seed {first} on");
     let began = Instant::now();
     let mut simulated = Duration::ZERO;
     for seed in first.. {
@@ -76,8 +84,12 @@ pub(crate) fn hours(hours: f64, first: u64, shrinks: bool) -> Result<bool> {
             }
             return Ok(false);
         }
-        if so_far >= hours {
-            let minutes = began.elapsed().as_secs_f64() / 60.0;
+        let minutes = began.elapsed().as_secs_f64() / 60.0;
+        let is_over = match length {
+            Length::Hours(hours) => so_far >= hours,
+            Length::Minutes(most) => minutes >= most,
+        };
+        if is_over {
             println!(
                 "simulation: {so_far:.1} hours in {} runs, all guarantees held; {:.1} hours a minute",
                 seed - first + 1,

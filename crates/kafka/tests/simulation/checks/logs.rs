@@ -20,9 +20,9 @@ impl Checks {
             let (number, index) = (replica.partition, replica.partition as usize);
             let begun = replica.leads.filter(|epoch| *epoch > known.partition(number).compared);
             let Some(epoch) = begun else { continue };
-            let has = read(brokers.on(host), TOPIC, number, 0).map(|(_, item)| item);
+            let has: Vec<Item> = read(brokers.on(host), TOPIC, number, 0).map(|(_, item)| item).collect();
             let place = &mut known.partitions[index];
-            let from = has.zip(&place.log).take_while(|(one, other)| one == *other).count();
+            let from = has.iter().zip(&place.log).take_while(|(one, other)| one == other).count();
             let gone = place.log.split_off(from);
             (place.undone, place.called) = (place.undone.min(from), place.called.min(from as i64));
             place.compared = epoch;
@@ -31,7 +31,10 @@ impl Checks {
             known.written.retain(|item| !gone.contains(item));
             known.acknowledged.retain(|(_, of), (_, offset)| *of != number || *offset < from as i64);
             let place = &mut known.partitions[index];
-            place.histories.part(epoch, from as i64, gone, place.committed);
+            let back = place.histories.part(epoch, from as i64, gone, &has[from..], place.committed);
+            if back > 0 {
+                place.excused = from as i64..from as i64 + back;
+            }
         }
     }
 }
