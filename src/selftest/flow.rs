@@ -44,7 +44,7 @@ pub(super) async fn check(config: Config, name: &str, shutdown: &Shutdown, repor
 }
 
 async fn story(second: &Second, name: &str, types: &[String], report: &mut Report<'_>) {
-    if !report.check("its topics are made and its partitions assigned", ready(&second.service).await) {
+    if !report.check("its topics are made and its partitions assigned", ready(second).await) {
         return; // no other check would pass
     }
     let mut ids = BTreeSet::new();
@@ -84,12 +84,12 @@ async fn story(second: &Second, name: &str, types: &[String], report: &mut Repor
     );
 }
 
-/// Waits until the service is ready. The error is the reason that the service gives.
-async fn ready(service: &Service) -> anyhow::Result<()> {
+/// Waits until the service is ready and has both its topics. The error is the reason that the service gives.
+async fn ready(second: &Second) -> anyhow::Result<()> {
     let end = Instant::now() + TIMEOUT;
     loop {
-        let answer = service.ask(&Request::get("/ready")).await?;
-        if answer.status == 200 {
+        let answer = second.service.ask(&Request::get("/ready")).await?;
+        if answer.status == 200 && second.has_dead_letter_topic().await? {
             return Ok(());
         }
         if Instant::now() > end {

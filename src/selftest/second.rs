@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use chrono::Utc;
-use highwater_kafka::{Cluster, Kafka, Message, OffsetReset, TypedProducer};
+use highwater_kafka::{Cluster, Kafka, Message, OffsetReset, TypedProducer, exists};
 use highwater_web::{
     http::{BearerToken, client::Request},
     shutdown::Shutdown,
@@ -86,6 +86,16 @@ impl Second {
         })
     }
 
+    /// Whether its topic for dead letters is there. One that is being made when it is deleted would be left.
+    pub(super) async fn has_dead_letter_topic(&self) -> anyhow::Result<bool> {
+        let mut connection = self.cluster.connect().await?;
+        Ok(exists(&mut connection, &self.dead_letter_topic()).await?)
+    }
+
+    fn dead_letter_topic(&self) -> String {
+        format!("{}.dlq", self.name)
+    }
+
     /// Writes a record to the topic as another program would.
     pub(super) async fn write(&self, key: &str, value: Option<&str>) -> anyhow::Result<()> {
         let message = Message {
@@ -106,10 +116,10 @@ impl Second {
 
     /// Stops the service, and deletes its topics and groups.
     pub(super) async fn end(self) -> anyhow::Result<()> {
+        let topics = [self.name.clone(), self.dead_letter_topic()];
         self.stop.request();
         let stopped = self.running.await;
         self.events.close().await;
-        let topics = [self.name.clone(), format!("{}.dlq", self.name)];
         self.cluster
             .delete_topics(&topics)
             .await

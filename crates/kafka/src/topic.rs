@@ -131,7 +131,12 @@ async fn follow(
     let mut backoff = Backoff::new();
     let mut warned = false;
     loop {
-        let wait = match refresh(&cluster, &config, &registry, &mut warned).await {
+        let refreshed = tokio::select! {
+            refreshed = refresh(&cluster, &config, &registry, &mut warned) => refreshed,
+            // Nobody is left, and the topic may be deleted now: it must not be created again.
+            () = partitions.closed() => return,
+        };
+        let wait = match refreshed {
             Ok(description) => {
                 registry.succeeded(&component);
                 backoff = Backoff::new();

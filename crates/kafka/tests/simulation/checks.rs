@@ -169,6 +169,8 @@ impl Checks {
         let (generation, started) = (known.generation, known.started.get(&host).copied().unwrap_or(0));
         let place = known.partition(partition);
         let Some(from) = place.histories.to_tell() else { return };
+        // It goes back, and commits so, whatever was committed of the other history, however late that was replicated.
+        place.commits.clear();
         if offsets.start <= from {
             place.histories.told(now);
             return;
