@@ -81,14 +81,11 @@ impl Brokers {
     }
 
     /// The node that coordinates groups, as the cluster has it. If none does, the last one goes on, as far as it knows: only it
-    /// has all, so nobody else can be elected.
-    pub(crate) fn coordinator(&self) -> Option<&Broker> {
+    /// has all, so nobody else can be elected. It coordinates in that leader epoch or a later one.
+    pub(crate) fn coordinator(&self, since: i32) -> Option<&Broker> {
+        let goes_on = |broker: &&Broker| broker.coordinates().is_some_and(|epoch| epoch >= since);
         let elected = self.cluster.coordinator().map(|node| self.on(host_of(node)));
-        elected.or_else(|| {
-            self.all()
-                .filter(|broker| broker.coordinates().is_some())
-                .max_by_key(|broker| broker.coordinates())
-        })
+        elected.or_else(|| self.all().find(goes_on))
     }
 
     /// Begins a tick: what is to start again starts, and what has arrived is taken.

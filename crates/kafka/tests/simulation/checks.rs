@@ -154,7 +154,9 @@ impl Checks {
         known.now = now;
         known.look_at_logs(brokers);
         known.look_for_misled(brokers);
-        if let Some(coordinator) = brokers.coordinator().filter(|broker| broker.coordinates().is_some()) {
+        if let Some(coordinator) =
+            brokers.coordinator(known.generation.0).filter(|broker| broker.coordinates().is_some())
+        {
             known.look_at_owners(coordinator);
             known.look_at_commits(coordinator);
         }

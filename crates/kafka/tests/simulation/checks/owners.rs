@@ -19,7 +19,7 @@ const LONGEST_SESSION: Millis = 12_000;
 impl Known {
     /// A broker that does not know that another one coordinates answers heartbeats, and nobody can tell.
     pub(super) fn look_for_misled(&mut self, brokers: &Brokers) {
-        let Some(coordinator) = brokers.coordinator() else { return };
+        let Some(coordinator) = brokers.coordinator(self.generation.0) else { return };
         for broker in brokers.all().filter(|broker| !std::ptr::eq(*broker, coordinator)) {
             if broker.coordinates().is_none() {
                 continue;
