@@ -55,8 +55,9 @@ pub(crate) struct Coordination {
     pub(crate) log: Partition,
     /// The leader epoch in which the groups were loaded.
     loaded: Option<i32>,
-    /// The leader epoch in which they are loaded, and since when; and how long that takes at least.
+    /// The leader epoch in which they are being loaded, and since when.
     loading: Option<(i32, Instant)>,
+    /// Loading takes so long at least.
     load_time: Duration,
     /// The records below this offset are in the groups.
     applied: i64,
