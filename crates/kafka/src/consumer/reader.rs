@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    Cluster, FetchPosition, TransientError, leader, topic,
+    Cluster, FetchPosition, LeaderEpochs, TransientError, leader, topic,
     wire::{Connection, Fetched, WireError},
 };
 
@@ -186,14 +186,16 @@ impl Reader {
     async fn validated_leader(&mut self, position: FetchPosition) -> Result<Leader, ReadError> {
         let mut leader = self.leader().await?;
         if let Some(epoch) = position.leader_epoch.filter(|_| leader.epoch >= 0) {
+            // The leader may have records of an earlier epoch where ours are of this one.
+            let common = |end: FetchPosition| LeaderEpochs::before(position).common_end(end);
             let is_truncated =
                 |end: &Option<FetchPosition>| end.is_none_or(|end| end.offset < position.offset);
-            let mut end = self.end_of(&mut leader, epoch).await?;
+            let mut end = self.end_of(&mut leader, epoch).await?.map(common);
             if is_truncated(&end) {
                 // The newest leader of the same topic decides: a topic that was made again has other epochs.
                 self.range().await?;
                 leader = self.leader().await?;
-                end = self.end_of(&mut leader, epoch).await?;
+                end = self.end_of(&mut leader, epoch).await?.map(common);
             }
             if is_truncated(&end) {
                 return Err(ReadError::Truncated(end));
