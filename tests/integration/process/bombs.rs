@@ -10,8 +10,9 @@ use crate::support::{Program, TestCluster, eventually};
 
 /// What each unpacks to: spaces, which are no line and no end of one.
 const UNPACKED: usize = 256 << 20;
-/// How much memory the program may take for all of them, in KiB: two of the largest windows, and what goes with them.
-const MOST: usize = 48 << 10;
+/// How much memory the program may take for all of them, in KiB: half of what a single one unpacks to. It takes 28 to 54 MiB:
+/// windows, and what the allocator has not given back.
+const MOST: usize = UNPACKED >> 11;
 
 /// [`UNPACKED`] by Node's `zlib.brotliCompressSync`, with the largest window.
 const BROTLI: &str = "z///fwAkQOKxQHLv//n//w+ABEAcFoDu/T////8BkACIwwLQvf/n//8/ABIAcVgAuvf//P//B0ACIA4LQPf+n////wBIAMRh\
