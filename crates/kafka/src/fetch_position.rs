@@ -23,7 +23,7 @@ pub struct LeaderEpochs(Vec<(i64, Option<i32>)>);
 
 impl LeaderEpochs {
     /// The epochs before a position.
-    pub(crate) fn before(position: FetchPosition) -> Self {
+    pub fn before(position: FetchPosition) -> Self {
         Self(vec![(position.offset - 1, position.leader_epoch)])
     }
 
@@ -35,7 +35,7 @@ impl LeaderEpochs {
     }
 
     /// Adds the epochs of the following stretch.
-    pub(crate) fn extend(&mut self, following: &Self) {
+    pub fn extend(&mut self, following: &Self) {
         following.0.iter().for_each(|(start, epoch)| self.push(*start, *epoch));
     }
 
@@ -47,7 +47,7 @@ impl LeaderEpochs {
 
     /// The end of what this history has in common with a leader's, which has that end of the largest epoch up to our last one.
     /// Where ours has a later epoch below that end, the leader's own records of the earlier one are others.
-    pub(crate) fn common_end(&self, leaders: FetchPosition) -> FetchPosition {
+    pub fn common_end(&self, leaders: FetchPosition) -> FetchPosition {
         let later = self.0.iter().find(|(_, epoch)| *epoch > leaders.leader_epoch);
         match later.filter(|(start, _)| *start < leaders.offset) {
             Some((start, _)) => FetchPosition { offset: *start, ..leaders },

@@ -155,10 +155,22 @@ impl TestCluster {
 
     /// Commits for a group without members, as an administrator does.
     pub(crate) async fn commit_noted(&self, partition: i32, (offset, note): &(i64, String)) {
-        let wanted = OffsetCommitRequestPartition::default()
-            .with_partition_index(partition)
-            .with_committed_offset(*offset)
-            .with_committed_metadata(Some(text(note)));
+        self.commit(partition, *offset, |wanted| wanted.with_committed_metadata(Some(text(note)))).await;
+    }
+
+    /// Commits for a group without members, with a leader epoch and without metadata, as others' members do.
+    pub(crate) async fn commit_in_epoch(&self, partition: i32, offset: i64, epoch: i32) {
+        self.commit(partition, offset, |wanted| wanted.with_committed_leader_epoch(epoch)).await;
+    }
+
+    async fn commit(
+        &self,
+        partition: i32,
+        offset: i64,
+        with: impl Fn(OffsetCommitRequestPartition) -> OffsetCommitRequestPartition,
+    ) {
+        let wanted = OffsetCommitRequestPartition::default().with_partition_index(partition);
+        let wanted = with(wanted.with_committed_offset(offset));
         let topic =
             OffsetCommitRequestTopic::default().with_name(self.topic_name()).with_partitions(vec![wanted]);
         let request = OffsetCommitRequest::default()

@@ -16,7 +16,8 @@ impl PartitionLog {
     /// As in Kafka, nothing at or beyond the last stable offset is touched, markers stay, a record with a null
     /// value stays, and a batch without records stays as a head if it is its producer's last
     /// or the log's. Unlike in Kafka, the newest segment takes part, and rewritten batches are not
-    /// compressed. A batch that cannot be decoded stays as it is.
+    /// compressed. A batch that cannot be decoded stays as it is. An epoch without a batch is forgotten, as by a replica that
+    /// is copied from the compacted log.
     pub fn compact(&mut self) {
         let stable = self.last_stable();
         let is_data = |batch: &Batch| {
@@ -48,5 +49,6 @@ impl PartitionLog {
             let producer = Head::read(&batch.bytes).map_or(-1, |head| head.producer_id);
             !kept.is_empty() || last_base == Some(batch.base) || producers.is_last_of(producer, batch.base)
         });
+        self.epochs.forget(|epoch| self.batches.iter().any(|batch| batch.epoch == epoch));
     }
 }

@@ -41,6 +41,12 @@ impl Epochs {
         self.0.iter().rev().find(|(_, start)| *start < offset).map(|(epoch, _)| *epoch)
     }
 
+    /// Forgets those without a record, but for the last.
+    pub(super) fn forget(&mut self, has_record: impl Fn(i32) -> bool) {
+        let last = self.last();
+        self.0.retain(|(epoch, _)| *epoch == last || has_record(*epoch));
+    }
+
     /// The log is cut at that offset.
     pub(super) fn cut(&mut self, offset: i64) {
         self.0.retain(|(_, start)| *start < offset);

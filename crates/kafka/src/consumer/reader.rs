@@ -60,7 +60,7 @@ struct Leader {
     connection: Connection,
     /// -1 where the broker has none (before Kafka 2.1).
     epoch: i32,
-    /// Whether its log is known to have the records that were read.
+    /// Whether its log is known to have the records that were read before.
     validated: bool,
 }
 
@@ -110,6 +110,11 @@ impl Reader {
     /// The topic's name.
     pub(super) fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// The partition's number.
+    pub(crate) fn partition(&self) -> i32 {
+        self.partition
     }
 
     /// The topic's id, once it is known: after [`Reader::range`], on a cluster that has ids.
@@ -167,13 +172,18 @@ impl Reader {
         error
     }
 
-    /// Checks that the leader's log has the records before the position (`OffsetsForLeaderEpochClient` in Java).
+    /// Checks that the leader's log has the records before the position, whose epochs are known as far as `records` has them
+    /// (`OffsetsForLeaderEpochClient` in Java).
     ///
     /// # Errors
     ///
     /// Truncated, if the newest leader says so; recreated, if most replicas say so; or an error that may pass.
-    pub async fn validate(&mut self, position: FetchPosition) -> Result<(), ReadError> {
-        match self.validated_leader(position).await {
+    pub async fn validate(
+        &mut self,
+        position: FetchPosition,
+        records: &LeaderEpochs,
+    ) -> Result<(), ReadError> {
+        match self.validated_leader(position, records).await {
             Ok(leader) => {
                 self.leader = Some(leader);
                 Ok(())
@@ -183,26 +193,57 @@ impl Reader {
     }
 
     /// As [`Reader::validate`]; returns the connection to that leader.
-    async fn validated_leader(&mut self, position: FetchPosition) -> Result<Leader, ReadError> {
+    async fn validated_leader(
+        &mut self,
+        position: FetchPosition,
+        records: &LeaderEpochs,
+    ) -> Result<Leader, ReadError> {
         let mut leader = self.leader().await?;
         if let Some(epoch) = position.leader_epoch.filter(|_| leader.epoch >= 0) {
-            // The leader may have records of an earlier epoch where ours are of this one.
-            let common = |end: FetchPosition| LeaderEpochs::before(position).common_end(end);
             let is_truncated =
                 |end: &Option<FetchPosition>| end.is_none_or(|end| end.offset < position.offset);
-            let mut end = self.end_of(&mut leader, epoch).await?.map(common);
+            let mut end = self.common_end(&mut leader, epoch, position.offset, records).await?;
             if is_truncated(&end) {
                 // The newest leader of the same topic decides: a topic that was made again has other epochs.
                 self.range().await?;
                 leader = self.leader().await?;
-                end = self.end_of(&mut leader, epoch).await?.map(common);
+                end = self.common_end(&mut leader, epoch, position.offset, records).await?;
             }
             if is_truncated(&end) {
                 return Err(ReadError::Truncated(end));
             }
         }
-        leader.validated = true;
+        // A read without an epoch says nothing about the next one.
+        leader.validated = position.leader_epoch.is_some();
         Ok(leader)
+    }
+
+    /// The end of what the leader's log has in common with one that has that epoch before the offset.
+    ///
+    /// Java compares offsets alone. But the leader may have other records, of an earlier epoch, where ours are of this one.
+    async fn common_end(
+        &self,
+        leader: &mut Leader,
+        epoch: i32,
+        offset: i64,
+        records: &LeaderEpochs,
+    ) -> Result<Option<FetchPosition>, WireError> {
+        let Some(end) = self.end_of(leader, epoch).await? else { return Ok(None) };
+        let common = records.common_end(end);
+        // A replica that was copied from a compacted log lacks the epochs of which that has no record left.
+        if common.offset < offset
+            && offset <= end.offset
+            && !self.has_records(leader, common.offset..offset).await?
+        {
+            return Ok(Some(end));
+        }
+        Ok(Some(common))
+    }
+
+    /// Whether the leader's log has a batch with one of the offsets.
+    async fn has_records(&self, leader: &mut Leader, offsets: Range<i64>) -> Result<bool, WireError> {
+        let fetched = self.fetch(leader, offsets.start).await?;
+        Ok(fetched.epochs.position_at(offsets.end).leader_epoch.is_some())
     }
 
     /// The end of that epoch in the leader's log; beyond all offsets if the broker cannot tell.
@@ -216,10 +257,12 @@ impl Reader {
     }
 
     async fn read_once(&mut self, position: FetchPosition) -> Result<Fetched, ReadError> {
-        let known = self.leader.take().filter(|leader| leader.validated && !leader.connection.is_unusable());
-        let mut leader = match known {
-            Some(leader) => leader,
-            None => self.validated_leader(position).await?,
+        let mut leader = match self.leader.take() {
+            Some(leader) if leader.validated && !leader.connection.is_unusable() => leader,
+            other => {
+                self.leader = other;
+                self.validated_leader(position, &LeaderEpochs::before(position)).await?
+            }
         };
         let fetched = self.fetch(&mut leader, position.offset).await;
         // A malformed answer was read whole: the connection is still good.

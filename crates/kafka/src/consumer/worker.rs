@@ -20,8 +20,8 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::{
-    ConsumerCounts, FetchPosition, LogState, OffsetReset, RecordHandler, StartFrom, StatusRegistry,
-    TransientError, backoff::Backoff, dead_letter::DlqPublisher, group::Lease, wire::Fetched,
+    ConsumerCounts, FetchPosition, LeaderEpochs, LogState, OffsetReset, RecordHandler, StartFrom,
+    StatusRegistry, TransientError, backoff::Backoff, dead_letter::DlqPublisher, group::Lease, wire::Fetched,
 };
 
 pub(super) use process::BatchSizer;
@@ -156,18 +156,24 @@ impl Worker {
         Ok(end)
     }
 
-    /// Asks until it is known whether the log has the records before `position`. If it has, returns `position`. If not,
-    /// reports the records up to `read_to` that it has lost, and returns the position to go on from.
-    async fn validate(&mut self, position: FetchPosition, read_to: i64) -> Result<FetchPosition, Interrupt> {
+    /// Asks until it is known whether the log has the records before `position`. If it has, returns the position with the
+    /// epoch that `records` has there. If not, reports the records up to `read_to` that it has lost, and returns the position
+    /// to go on from.
+    async fn validate(
+        &mut self,
+        position: FetchPosition,
+        records: &LeaderEpochs,
+        read_to: i64,
+    ) -> Result<FetchPosition, Interrupt> {
         let mut backoff = Backoff::new();
         loop {
             let validated = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(Stopping),
-                validated = self.reader.validate(position) => validated,
+                validated = self.reader.validate(position, records) => validated,
             };
             match validated {
-                Ok(()) => return Ok(position),
+                Ok(()) => return Ok(records.position_at(position.offset)),
                 Err(ReadError::Truncated(end)) => return self.follow_truncation(end, read_to).await,
                 Err(ReadError::TopicRecreated) => return Err(TopicRecreated),
                 Err(error) => self.retry(&error, &mut backoff).await?,
@@ -190,12 +196,14 @@ impl Worker {
             (StartFrom::Committed, Some(committed)) => self.restored(committed, range).await,
             (StartFrom::Position(position), committed) => {
                 // The committed offset follows the handler's position, and has the leader epoch.
-                let committed = committed.map(CommittedOffset::position);
-                let epoch_of = committed.filter(|committed| committed.offset <= position.offset);
-                let known = epoch_of.filter(|_| position.leader_epoch.is_none()).unwrap_or(position);
-                let start = self.validate(known, position.offset).await?;
-                if start == known {
-                    let leader_epoch = known.leader_epoch.filter(|_| known.offset == position.offset);
+                let committed = committed.filter(|committed| committed.offset <= position.offset);
+                let (known, records) = match committed.filter(|_| position.leader_epoch.is_none()) {
+                    Some(committed) => (committed.position(), committed.epochs()),
+                    None => (position, LeaderEpochs::before(position)),
+                };
+                let start = self.validate(known, &records, position.offset).await?;
+                if start == records.position_at(known.offset) {
+                    let leader_epoch = start.leader_epoch.filter(|_| known.offset == position.offset);
                     return Ok(FetchPosition { leader_epoch, ..position });
                 }
                 self.reset_handler(start).await?;
@@ -206,25 +214,6 @@ impl Worker {
                 self.reset_handler(position).await?;
                 Ok(position)
             }
-        }
-    }
-
-    /// Restores the projection up to the committed offset, or up to the end of the records before it that the log still has.
-    async fn restored(
-        &mut self,
-        committed: CommittedOffset,
-        range: Range<i64>,
-    ) -> Result<FetchPosition, Interrupt> {
-        let mut start = self.validate(committed.position(), committed.offset).await?;
-        loop {
-            self.restore(CommittedOffset { offset: start.offset, ..committed }, range.clone()).await?;
-            // The log may have been truncated meanwhile. Records that were restored after the truncation are not processed yet.
-            let now = self.validate(start, start.offset).await?;
-            if now == start {
-                return Ok(start);
-            }
-            self.forget().await;
-            start = now;
         }
     }
 

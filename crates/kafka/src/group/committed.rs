@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use super::OffsetAndMetadata;
-use crate::FetchPosition;
+use crate::{FetchPosition, LeaderEpochs};
 
 /// The prefixes of the metadata's fields, which tell them from another program's.
 const HELD_FROM: &str = "held-from:";
@@ -15,7 +15,8 @@ const TOPIC: &str = "topic:";
 pub struct CommittedOffset {
     /// The next offset to be processed.
     pub offset: i64,
-    /// The leader epoch of the record before it, if known (KIP-320).
+    /// The leader epoch of the record before it, if known (KIP-320). Another program's may be that of the leader, if that is
+    /// newer: Java's member that began at the end of the log.
     pub leader_epoch: Option<i32>,
     /// The oldest record in the projection, if known: below `offset`, or equal to it if the projection was empty.
     pub held_from: Option<i64>,
@@ -53,6 +54,12 @@ impl CommittedOffset {
     /// The position without the metadata.
     pub(crate) fn position(self) -> FetchPosition {
         FetchPosition { offset: self.offset, leader_epoch: self.leader_epoch }
+    }
+
+    /// The epochs of the records before it, as far as they are known.
+    pub(crate) fn epochs(self) -> LeaderEpochs {
+        let is_ours = self.topic.is_some() || self.held_from.is_some();
+        if is_ours { LeaderEpochs::before(self.position()) } else { LeaderEpochs::default() }
     }
 
     /// As it is committed.

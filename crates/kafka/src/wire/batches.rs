@@ -99,7 +99,8 @@ impl Decoding {
         let records = decoded.map_err(|reason| {
             format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
         })?;
-        self.epochs.push(next, head.leader_epoch());
+        // Compaction leaves gaps, of which no epoch is known.
+        self.epochs.push(head.base_offset.max(next), head.leader_epoch());
         Ok(Some((last_offset + 1, records)))
     }
 }

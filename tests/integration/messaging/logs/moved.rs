@@ -143,7 +143,7 @@ async fn read_in_two_epochs(cluster: &TestCluster) -> (Client, Arc<Recorder>, Co
     for value in ["1", "2"] {
         cluster.produce(0, Batch::of(&[value]).encode()).await;
         cluster.reaches_lag_0(1).await;
-        cluster.broker().truncate(&cluster.topic, 0, cluster.end_of(0).await);
+        begin_epoch(cluster).await;
     }
     (client, recorder, consumer)
 }
@@ -157,6 +157,66 @@ async fn a_clean_election_repeats_nothing_and_tells_of_no_loss() {
     assert_eq!(recorder.values(), ["1", "2", "3"]);
     assert!(recorder.truncated_offsets().is_empty());
     consumer.stop().await;
+}
+
+/// A new leader epoch begins, with all that there is.
+async fn begin_epoch(cluster: &TestCluster) {
+    cluster.broker().truncate(&cluster.topic, 0, cluster.end_of(0).await);
+}
+
+/// The values that a member gets which begins at the committed offset. It is told of no truncation.
+async fn values_from_committed(cluster: &TestCluster) -> Vec<String> {
+    let recorder = Arc::new(Recorder::default());
+    let consumer = cluster.client().consumer(Arc::clone(&recorder) as _);
+    cluster.reaches_lag_0(1).await;
+    consumer.stop().await;
+    assert_eq!(recorder.truncated_offsets(), []);
+    recorder.values()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_others_in_an_epoch_without_a_record_is_of_no_other_history() {
+    let cluster = TestCluster::embedded().await;
+    cluster.create_topic(1, &[]).await;
+    cluster.produce(0, Batch::of(&["1", "2"]).encode()).await;
+    begin_epoch(&cluster).await;
+    // As Java's member that has no committed offset and begins at the end.
+    cluster.commit_in_epoch(0, 2, 1).await;
+    begin_epoch(&cluster).await;
+    cluster.produce(0, Batch::of(&["3"]).encode()).await;
+    assert_eq!(values_from_committed(&cluster).await, ["3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_others_beyond_the_end_of_its_epoch_is_of_another_history() {
+    let cluster = TestCluster::embedded().await;
+    cluster.create_topic(1, &[]).await;
+    cluster.produce(0, Batch::of(&["1", "2"]).encode()).await;
+    cluster.commit_in_epoch(0, 2, 0).await;
+    cluster.broker().truncate(&cluster.topic, 0, 1);
+    cluster.produce(0, Batch::of(&["a", "b"]).encode()).await;
+    let recorder = Arc::new(Recorder::default());
+    let consumer = cluster.client().consumer(Arc::clone(&recorder) as _);
+    cluster.reaches_lag_0(1).await;
+    consumer.stop().await;
+    assert_eq!(
+        (recorder.values(), recorder.truncated_offsets()),
+        (vec!["a".into(), "b".into()], vec![(0, 1..2)])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_compaction_has_left_no_record_of_is_no_truncation() {
+    let cluster = TestCluster::embedded().await;
+    cluster.create_topic(1, &[("cleanup.policy", "compact")]).await;
+    cluster.produce(0, Batch::keyed(&[("a", Some("a1"))]).encode()).await;
+    begin_epoch(&cluster).await;
+    cluster.produce(0, Batch::keyed(&[("k", Some("k1"))]).encode()).await;
+    assert_eq!(values_from_committed(&cluster).await, ["a1", "k1"]);
+    begin_epoch(&cluster).await;
+    cluster.produce(0, Batch::keyed(&[("k", Some("k2"))]).encode()).await;
+    cluster.broker().compact(&cluster.topic);
+    assert_eq!(values_from_committed(&cluster).await, ["k2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

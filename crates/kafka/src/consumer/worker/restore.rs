@@ -5,12 +5,31 @@ use std::ops::Range;
 use log::info;
 
 use super::{CommittedOffset, Interrupt, Interrupt::Stopping, Read, Worker};
-use crate::{FetchPosition, Record, TransientError, backoff::Backoff};
+use crate::{FetchPosition, LeaderEpochs, Record, TransientError, backoff::Backoff};
 
 /// The factor by which each further look for older records reaches back.
 const LOOKBACK_FACTOR: i64 = 4;
 
 impl Worker {
+    /// Restores the projection up to the committed offset, or up to the end of the records before it that the log still has.
+    pub(super) async fn restored(
+        &mut self,
+        committed: CommittedOffset,
+        range: Range<i64>,
+    ) -> Result<FetchPosition, Interrupt> {
+        let mut start = self.validate(committed.position(), &committed.epochs(), committed.offset).await?;
+        loop {
+            self.restore(CommittedOffset { offset: start.offset, ..committed }, range.clone()).await?;
+            // The log may have been truncated meanwhile. Records that were restored after the truncation are not processed yet.
+            let now = self.validate(start, &LeaderEpochs::before(start), start.offset).await?;
+            if now == start {
+                return Ok(start);
+            }
+            self.forget().await;
+            start = now;
+        }
+    }
+
     /// Makes the handler load its state of the partition, for as long as that takes.
     pub(super) async fn load(&self) -> Result<(), Interrupt> {
         let mut backoff = Backoff::new();
