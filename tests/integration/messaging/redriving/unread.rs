@@ -4,7 +4,7 @@ use highwater_kafka::dead_letter::RedriveSelection;
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
-use super::{DlqClient, send_to_dlq, sent_back, values};
+use super::{DlqClient, complete, send_to_dlq, sent_back, values};
 use crate::support::{TestCluster, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,6 +28,20 @@ async fn a_redrive_that_could_not_read_everything_says_so() {
     send_to_dlq(&client, &cluster, 1..3).await;
     assert!(dlq.redrive(&RedriveSelection::All).await.complete);
     assert_eq!(sent_back(&cluster).await, values(1..3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_passes_over_no_dead_letters_of_another_history_below_what_was_sent_back() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let dlq = DlqClient::of(&client, &cluster);
+    let partition = send_to_dlq(&client, &cluster, 0..6).await[0].partition;
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(6));
+    cluster.broker().truncate(&format!("{}.dlq", cluster.topic), partition, 1);
+    send_to_dlq(&client, &cluster, 6..15).await;
+    let report = dlq.redrive(&RedriveSelection::All).await;
+    let stopped = report.stopped.unwrap();
+    assert!(stopped.contains(&format!("partition {partition} of the dead letters ended at 1")), "{stopped}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

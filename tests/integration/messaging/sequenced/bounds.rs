@@ -10,7 +10,7 @@ use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::{Ledger, operator, position, publish, reader, start, until_processed, value, waiting};
-use crate::support::{Client, TestCluster, eventually};
+use crate::support::{Batch, Client, TestCluster, eventually};
 
 async fn stalled(client: &Client) -> String {
     let registry = client.registry.watch();
@@ -18,6 +18,42 @@ async fn stalled(client: &Client) -> String {
         registry.borrow().group.partitions.iter().find_map(|partition| partition.error.clone())
     })
     .await
+}
+
+/// Dead letters that an unclean election has lost, after which the topic was written past its reader, hold no key up.
+async fn cut_and_written_past_its_reader(is_read_back: bool) {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    publish(&client, &[("one", "bad 1")]).await;
+    let head = position(&waiting(&operator(&client, &cluster), 1).await);
+    eventually("it waits", async || (counts.total().letters == 1).then_some(())).await;
+    if is_read_back {
+        let faults = cluster.broker().faults();
+        let asked = faults.count(ApiKey::Fetch);
+        eventually("turns were taken", async || (faults.count(ApiKey::Fetch) > asked + 30).then_some(()))
+            .await;
+    }
+    let topic = format!("{}.dlq", cluster.topic);
+    cluster.broker().truncate(&topic, head.partition, head.offset);
+    for value in ["a", "b", "c"] {
+        cluster.broker().append_raw(&topic, head.partition, Batch::of(&[value]).encode()).unwrap();
+    }
+    eventually("its key waits no more", async || (counts.total().letters == 0).then_some(())).await;
+    publish(&client, &[("one", "2")]).await;
+    until_processed(&ledger, "one", &["2"]).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_lost_before_it_was_read_back_holds_no_key_up() {
+    cut_and_written_past_its_reader(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_lost_after_it_was_read_back_holds_no_key_up() {
+    cut_and_written_past_its_reader(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

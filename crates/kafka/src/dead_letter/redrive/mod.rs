@@ -96,7 +96,8 @@ impl Redriver {
     ///
     /// Kafka does not answer.
     pub async fn progress(&self) -> Result<BTreeMap<i32, RedriveProgress>, RedriveError> {
-        self.progress_of(self.topic_id().await?).await
+        let committed = self.committed(self.topic_id().await?).await?;
+        Ok(committed.iter().map(|(partition, committed)| (*partition, progress_of(committed))).collect())
     }
 
     /// The dead letter topic's id, if the cluster has ids.
@@ -112,8 +113,8 @@ impl Redriver {
         }
     }
 
-    /// The progress in the topic with that id: that of a deleted topic of the same name does not count.
-    async fn progress_of(&self, topic: Option<Uuid>) -> Result<BTreeMap<i32, RedriveProgress>, RedriveError> {
+    /// The committed progress in the topic with that id: that of a deleted topic of the same name does not count.
+    async fn committed(&self, topic: Option<Uuid>) -> Result<BTreeMap<i32, OffsetAndMetadata>, RedriveError> {
         let partitions = 0..self.reader.topic().partitions() as i32;
         let committed = self.coordinator.committed(self.reader.topic().name(), partitions).await;
         let committed = committed.and_then(CommittedOffsets::stable);
@@ -122,10 +123,7 @@ impl Redriver {
         committed.retain(|_, committed| {
             topic_of(&committed.metadata).zip(topic).is_none_or(|(of, topic)| of == topic)
         });
-        let read = |(partition, committed): (_, OffsetAndMetadata)| {
-            (partition, RedriveProgress::decode(committed.offset, &committed.metadata))
-        };
-        Ok(committed.into_iter().map(read).collect())
+        Ok(committed)
     }
 
     /// Sends back the selected dead letters that are in the log now and are not redriven yet. Ends at `until`, with the
@@ -174,6 +172,10 @@ impl Redriver {
         );
         Ok(report)
     }
+}
+
+fn progress_of(committed: &OffsetAndMetadata) -> RedriveProgress {
+    RedriveProgress::decode(committed.offset, &committed.metadata)
 }
 
 impl std::fmt::Debug for Redriver {

@@ -7,12 +7,14 @@ use uuid::Uuid;
 
 use super::{
     DeadLetter, DlqPosition, RedriveProgress, RedriveReport, RedriveSelection, Redriver, lock::RedriveLock,
-    report::Interruption,
+    progress_of, report::Interruption,
 };
 use crate::{
-    Record,
+    FetchPosition, LeaderEpochs,
     backoff::Backoff,
     consumer::{ReadError, Reader},
+    group::OffsetAndMetadata,
+    wire::Fetched,
 };
 
 /// The reason why a redrive stopped that could not read all.
@@ -63,28 +65,31 @@ impl RedriveRun<'_> {
                     let stood =
                         self.range(position.partition).is_some_and(|it| it.contains(&position.offset));
                     match progress.get_mut(&position.partition).filter(|_| stood) {
-                        Some(progress) => self.send_one(*position, progress).await?,
+                        Some((progress, _)) => self.send_one(*position, progress).await?,
                         None => self.report.missing += 1,
                     }
                 }
                 self.report.already = self.report.already.saturating_sub(self.sent_before);
             }
             RedriveSelection::All | RedriveSelection::Reason(_) => {
-                for (partition, progress) in &mut progress {
-                    self.send_all(*partition, progress, selection).await?;
+                for (partition, (progress, leader_epoch)) in &mut progress {
+                    self.send_all(*partition, progress, *leader_epoch, selection).await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// The progress of each partition that had records at the beginning.
-    async fn fetch_progress(&mut self) -> Result<BTreeMap<i32, RedriveProgress>, Interruption> {
+    /// The progress of each partition that had records at the beginning, and the leader epoch of the record before its
+    /// watermark, if known.
+    async fn fetch_progress(
+        &mut self,
+    ) -> Result<BTreeMap<i32, (RedriveProgress, Option<i32>)>, Interruption> {
         let mut backoff = Backoff::new();
-        let mut committed = loop {
+        let committed = loop {
             let asking = async {
                 let topic = self.redriver.topic_id().await?;
-                Ok((topic, self.redriver.progress_of(topic).await?))
+                Ok((topic, self.redriver.committed(topic).await?))
             };
             match asking.await {
                 Ok((topic, committed)) => {
@@ -99,18 +104,20 @@ impl RedriveRun<'_> {
         let ranges = (0..).zip(&self.ranges).filter(|(_, range)| !range.is_empty());
         Ok(ranges
             .map(|(partition, range)| {
-                let mut progress =
-                    committed.remove(&partition).unwrap_or_else(|| RedriveProgress::new(range.start));
+                let committed = committed.get(&partition);
+                let mut progress = committed.map_or_else(|| RedriveProgress::new(range.start), progress_of);
+                let leader_epoch =
+                    committed.filter(|it| it.offset >= range.start).and_then(|it| it.leader_epoch);
                 progress.mark_done(progress.watermark()..range.start); // the log no longer has it
-                (partition, progress)
+                (partition, (progress, leader_epoch))
             })
             .collect())
     }
 
     /// Progress beyond the ends was made by another redrive meanwhile, or belongs to another log.
-    async fn check_ends(&self, committed: &BTreeMap<i32, RedriveProgress>) -> Result<(), Interruption> {
+    async fn check_ends(&self, committed: &BTreeMap<i32, OffsetAndMetadata>) -> Result<(), Interruption> {
         let beyond = |partition: i32, ends: &[Range<i64>]| {
-            let mark = committed.get(&partition)?.watermark();
+            let mark = progress_of(committed.get(&partition)?).watermark();
             let end = usize::try_from(partition).ok().and_then(|at| ends.get(at))?.end;
             (mark > end).then_some((mark, end))
         };
@@ -121,11 +128,7 @@ impl RedriveRun<'_> {
             self.redriver.reader.ranges().await.map_err(|error| Interruption::Early(error.to_string()))?;
         for partition in committed.keys() {
             if let Some((mark, end)) = beyond(*partition, &now) {
-                return Err(Interruption::Early(format!(
-                    "partition {partition} of the dead letters ends at {end}, and dead letters up to {mark} were sent back: \
-                     the log was cut or made anew. To begin with what it has now, delete the offsets of group {}",
-                    self.redriver.config.group_id
-                )));
+                return Err(self.cut(*partition, end, mark));
             }
         }
         Ok(())
@@ -144,9 +147,9 @@ impl RedriveRun<'_> {
             return Ok(());
         }
         let mut partition_reader = self.redriver.reader.partition_reader(partition);
-        let (records, next) = self.read(&mut partition_reader, offset).await?;
-        let dead_letter = records.into_iter().find(|record| record.offset == offset);
-        if dead_letter.is_none() && next <= offset {
+        let fetched = self.read(&mut partition_reader, offset.into()).await?;
+        let dead_letter = fetched.records.into_iter().find(|record| record.offset == offset);
+        if dead_letter.is_none() && fetched.next <= offset {
             return Err(Interruption::Early(UNREAD.to_owned()));
         }
         let Some(dead_letter) = dead_letter.map(DeadLetter::read) else {
@@ -154,7 +157,7 @@ impl RedriveRun<'_> {
             return Ok(());
         };
         if self.goes(&dead_letter) {
-            self.send(partition, vec![(dead_letter, offset + 1)], progress).await?;
+            self.send(partition, vec![(dead_letter, offset + 1)], progress, &LeaderEpochs::default()).await?;
         }
         Ok(())
     }
@@ -164,17 +167,24 @@ impl RedriveRun<'_> {
         &mut self,
         partition: i32,
         progress: &mut RedriveProgress,
+        leader_epoch: Option<i32>,
         selection: &RedriveSelection,
     ) -> Result<(), Interruption> {
         let end = self.range(partition).map_or(0, |range| range.end);
         let mut partition_reader = self.redriver.reader.partition_reader(partition);
-        let mut position = progress.watermark();
-        while position < end {
+        let mut from = FetchPosition { offset: progress.watermark(), leader_epoch };
+        self.validate(&mut partition_reader, from).await?;
+        let mut epochs = LeaderEpochs::before(from);
+        while from.offset < end {
             self.lock.check()?;
-            let (mut records, next) = self.read(&mut partition_reader, position).await?;
+            let fetched = self.read(&mut partition_reader, from).await?;
+            let (position, next) = (from.offset, fetched.next);
             if next <= position {
                 return Err(Interruption::Early(UNREAD.to_owned()));
             }
+            epochs.extend(&fetched.epochs);
+            from = fetched.next_position(from);
+            let mut records = fetched.records;
             records.retain(|record| record.offset < end);
             // Offsets without a record, before the first one and after each, are marked with their neighbour.
             let first = records.first().map_or(next.min(end), |record| record.offset);
@@ -194,33 +204,70 @@ impl RedriveRun<'_> {
                     going.push((dead_letter, behind));
                 }
             }
-            self.send(partition, going, progress).await?;
-            position = next;
+            // What was sent back by earlier redrives may go further than this one has read.
+            let mut known = epochs.clone();
+            known.push(next, None);
+            self.send(partition, going, progress, &known).await?;
         }
         Ok(())
     }
 
-    /// The records at `from` or after it, and the offset to read on from.
+    /// Checks that the log has the dead letters before the position.
+    async fn validate(
+        &mut self,
+        partition_reader: &mut Reader,
+        from: FetchPosition,
+    ) -> Result<(), Interruption> {
+        let mut backoff = Backoff::new();
+        while let Err(error) = partition_reader.validate(from, &LeaderEpochs::before(from)).await {
+            self.check(error, partition_reader, from)?;
+            backoff.wait().await;
+        }
+        Ok(())
+    }
+
+    /// The records at `from` or after it.
     async fn read(
         &mut self,
         partition_reader: &mut Reader,
-        from: i64,
-    ) -> Result<(Vec<Record>, i64), Interruption> {
+        from: FetchPosition,
+    ) -> Result<Fetched, Interruption> {
         let mut backoff = Backoff::new();
         loop {
             match partition_reader.read(from).await {
-                Ok(fetched) => return Ok((fetched.records, fetched.next)),
-                // The offset was there at the beginning.
-                Err(ReadError::OutOfRange | ReadError::TopicRecreated | ReadError::Truncated(_)) => {
-                    return Err(Interruption::Early(UNREAD.to_owned()));
-                }
-                Err(error @ ReadError::Undecodable(_)) => return Err(Interruption::Early(error.to_string())),
-                Err(ReadError::Transient(_)) => {
-                    self.lock.check()?;
-                    backoff.wait().await;
-                }
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => self.check(error, partition_reader, from)?,
             }
+            backoff.wait().await;
         }
+    }
+
+    /// `Ok` if a retry may help.
+    fn check(
+        &mut self,
+        error: ReadError,
+        partition_reader: &Reader,
+        from: FetchPosition,
+    ) -> Result<(), Interruption> {
+        match error {
+            ReadError::Transient(_) => self.lock.check(),
+            ReadError::Truncated(end) => {
+                let end = end.map_or(0, |end| end.offset);
+                Err(self.cut(partition_reader.partition(), end, from.offset))
+            }
+            // The offset was there at the beginning.
+            ReadError::OutOfRange | ReadError::TopicRecreated => Err(Interruption::Early(UNREAD.to_owned())),
+            error @ ReadError::Undecodable(_) => Err(Interruption::Early(error.to_string())),
+        }
+    }
+
+    /// The log has other records below `mark`, up to which dead letters were sent back, than those from `end` on.
+    fn cut(&self, partition: i32, end: i64, mark: i64) -> Interruption {
+        Interruption::Early(format!(
+            "partition {partition} of the dead letters ended at {end}, and dead letters up to {mark} were sent back: the log \
+             was cut or made anew. To begin with what it has now, delete the offsets of group {}",
+            self.redriver.config.group_id
+        ))
     }
 
     /// Whether a dead letter can be sent; counts one that stays.

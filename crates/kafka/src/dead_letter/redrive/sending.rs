@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{DeadLetter, RedriveProgress, report::Interruption, run::RedriveRun};
 use crate::{
-    PublishError,
+    LeaderEpochs, PublishError,
     backoff::Backoff,
     group::{OffsetAndMetadata, with_topic},
 };
@@ -19,13 +19,15 @@ const IN_FLIGHT: usize = 256;
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
 impl RedriveRun<'_> {
-    /// Sends dead letters, each with the offset up to which it is progress, and commits those that were acknowledged. A
+    /// Sends dead letters, each with the offset up to which it is progress, and commits those that were acknowledged, with the
+    /// leader epoch that `epochs` has there. A
     /// dead letter that its topic refuses stays, and the others go on: a later redrive would be refused too.
     pub(super) async fn send(
         &mut self,
         partition: i32,
         dead_letters: Vec<(DeadLetter, i64)>,
         progress: &mut RedriveProgress,
+        epochs: &LeaderEpochs,
     ) -> Result<(), Interruption> {
         let mut dead_letters = dead_letters.into_iter().peekable();
         while dead_letters.peek().is_some() {
@@ -67,7 +69,7 @@ impl RedriveRun<'_> {
                 }
             }
             drop(outcomes);
-            self.commit(partition, progress).await?;
+            self.commit(partition, progress, epochs).await?;
             if let Some(why) = refusal {
                 return Err(Interruption::Early(why));
             }
@@ -75,11 +77,16 @@ impl RedriveRun<'_> {
         Ok(())
     }
 
-    async fn commit(&mut self, partition: i32, progress: &RedriveProgress) -> Result<(), Interruption> {
+    async fn commit(
+        &mut self,
+        partition: i32,
+        progress: &RedriveProgress,
+        epochs: &LeaderEpochs,
+    ) -> Result<(), Interruption> {
         let (coordinator, topic) = (&self.redriver.coordinator, self.redriver.reader.topic().name());
         let noted = OffsetAndMetadata {
             offset: progress.watermark(),
-            leader_epoch: None,
+            leader_epoch: epochs.position_at(progress.watermark()).leader_epoch,
             metadata: with_topic(progress.encode(), self.topic),
         };
         let noted = BTreeMap::from([(partition, noted)]);

@@ -55,8 +55,8 @@ pub(super) struct SequencedPartition {
 pub(super) struct Letters {
     pub(super) sequences: KeySequences,
     pub(super) reader: Reader,
-    /// The offset in the dead letter topic to read on from.
-    pub(super) next: i64,
+    /// The position in the dead letter topic to read on from.
+    pub(super) next: FetchPosition,
     /// The time of the next turn, if anything waits.
     pub(super) turn_at: Instant,
     /// The time of the last look for letters that the topic no longer keeps.
@@ -74,10 +74,12 @@ impl Letters {
                 .iter()
                 .filter_map(|record| source.entry(record))
                 .for_each(|it| self.sequences.apply(&it));
-            let is_at_end = fetched.next >= fetched.stable || fetched.next <= self.next;
-            self.next = self.next.max(fetched.next);
+            let is_at_end = fetched.next >= fetched.stable || fetched.next <= self.next.offset;
+            if fetched.next > self.next.offset {
+                self.next = fetched.next_position(self.next);
+            }
             if is_at_end {
-                return Ok(self.next >= fetched.end);
+                return Ok(self.next.offset >= fetched.end);
             }
         }
     }
@@ -142,7 +144,7 @@ impl SequencedHandler {
         }
         let (sequences, now) = (KeySequences::new(self.bounds), Instant::now());
         let reader = self.reader.partition_reader(source.partition).without_waiting();
-        let mut letters = Letters { sequences, reader, next: 0, turn_at: now, looked_at: now };
+        let mut letters = Letters { sequences, reader, next: 0.into(), turn_at: now, looked_at: now };
         // This process may not know of a partition that others write to. A missing partition has no dead letters.
         let asking = async {
             let mut any = self.reader.cluster().connect().await?;
@@ -157,7 +159,7 @@ impl SequencedHandler {
         }
         let partitions = partitions_now.max(partitions);
         if usize::try_from(source.partition).is_ok_and(|partition| partition < partitions) {
-            letters.next = letters.reader.range().await.map_err(unreadable)?.start;
+            letters.next = letters.reader.range().await.map_err(unreadable)?.start.into();
             if !letters.follow(source).await.map_err(unreadable)? {
                 return Err(TransientError::new("an open transaction hides dead letters"));
             }

@@ -82,7 +82,8 @@ impl SequencedDeadLetters {
             let source = self.source(partition, &topic_id);
             let (sequences, now) = (KeySequences::new(SequenceBounds::default()), Instant::now());
             let reader = self.reader.partition_reader(partition).without_waiting();
-            let mut letters = Letters { sequences, reader, next: range.start, turn_at: now, looked_at: now };
+            let mut letters =
+                Letters { sequences, reader, next: range.start.into(), turn_at: now, looked_at: now };
             letters.follow(&source).await.map_err(DlqReadError::new)?;
             for (offset, count) in letters.sequences.heads() {
                 if let Some(head) = self.read(DlqPosition { partition, offset }).await? {

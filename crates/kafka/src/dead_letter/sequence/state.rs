@@ -219,6 +219,12 @@ impl KeySequences {
         self.retain(|letter| letter.state != LetterState::Processed);
     }
 
+    /// Whether the letter of a record below that offset was not read from the dead letter topic.
+    pub fn has_unread(&self, committed: i64) -> bool {
+        let mut below = self.keys.values().flat_map(|letters| letters.range(..committed));
+        below.any(|(_, letter)| letter.at.is_none())
+    }
+
     /// The dead letter topic no longer has the letters before that offset, which count as dropped. Returns their number.
     pub fn expire(&mut self, start: i64) -> usize {
         let before = self.waiting().letters;

@@ -66,7 +66,15 @@ impl SequencedHandler {
         lease: &Lease,
     ) -> Result<(), TurnError> {
         self.settle(source, &mut letters.sequences, lease).await?;
-        letters.follow(source).await?;
+        let is_at_end = letters.follow(source).await?;
+        // Letters of committed records were acknowledged. Only a new leader may not show them yet, and its range is an error
+        // until then (KIP-207).
+        if is_at_end
+            && letters.sequences.has_unread(committed)
+            && letters.reader.range().await?.end <= letters.next.offset
+        {
+            return Err(ReadError::Truncated(None).into());
+        }
         if letters.looked_at.elapsed() >= LOOK_INTERVAL {
             letters.looked_at = Instant::now();
             let start = letters.reader.range().await?.start;
