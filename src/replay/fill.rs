@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use highwater_kafka::{
-    Backoff, DecodingHandler, FetchPosition, LogState, ReadError, RecordHandler, StartFrom,
+    Backoff, DecodingHandler, FetchPosition, LeaderEpochs, LogState, ReadError, RecordHandler, StartFrom,
 };
 use highwater_web::shutdown::Shutdown;
 
@@ -170,11 +170,13 @@ impl Filler<'_> {
                 range.start.into()
             }
         };
+        let mut epochs = LeaderEpochs::before(position);
         while position.offset < goal {
             let mut fetched = match reader.read(position).await {
                 // The log has lost the records that were read.
                 Err(ReadError::Truncated(end)) => {
-                    position = end.unwrap_or(range.start.into());
+                    position = end.map_or(range.start.into(), |end| epochs.common_end(end));
+                    epochs = LeaderEpochs::before(position);
                     self.handler.reset_to(partition, position).await?;
                     continue;
                 }
@@ -193,6 +195,7 @@ impl Filler<'_> {
                         .and_then(|last| last.leader_epoch),
                 },
             };
+            epochs.extend(&fetched.epochs);
             // Malformed records went to the dead letters when they were processed.
             self.handler.restore(&fetched.records).await?;
             self.handler.completed(partition, next).await?;
