@@ -46,7 +46,7 @@ impl ProducerIds {
     ///
     /// # Errors
     ///
-    /// The cluster did not answer, or asks for patience.
+    /// The cluster did not answer, asks for patience, or fails for another reason that may pass.
     pub(super) async fn id_after(&self, spent: Option<i64>) -> Result<Option<i64>, WireError> {
         let mut given = self.given.lock().await;
         match *given {
@@ -59,7 +59,7 @@ impl ProducerIds {
                 *given = Given::Id(id);
                 Ok(Some(id))
             }
-            Err(error) if error.is_final() || matches!(error, WireError::Unsupported(_)) => {
+            Err(error) if is_denial(&error) => {
                 self.note(&mut given, &error);
                 Ok(None)
             }
@@ -81,6 +81,12 @@ impl ProducerIds {
             );
         }
     }
+}
+
+/// Whether the cluster gives this producer no ids.
+fn is_denial(error: &WireError) -> bool {
+    let denies = [ResponseError::ClusterAuthorizationFailed, ResponseError::UnsupportedVersion];
+    matches!(error, WireError::Unsupported(_)) || error.code().is_some_and(|code| denies.contains(&code))
 }
 
 /// Asks a broker for an id. Any broker gives one to a producer without transactions.

@@ -294,13 +294,14 @@ async fn a_cluster_that_takes_no_producer_id_is_written_to_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_has_no_id_yet_is_asked_again() {
-    let cluster = TestCluster::embedded().await;
-    let loading = Fault::Refuse(ResponseError::CoordinatorLoadInProgress);
-    cluster.broker().faults().times(ApiKey::InitProducerId, loading, 2);
-    let producer = producer(&cluster.client(), ProducerConfig::default());
-    publish(&producer, "v").await.unwrap();
-    assert!(heads(&cluster).await[0].0 >= 0);
+async fn a_cluster_that_has_no_id_yet_or_fails_is_asked_again() {
+    for refusal in [ResponseError::CoordinatorLoadInProgress, ResponseError::UnknownServerError] {
+        let cluster = TestCluster::embedded().await;
+        cluster.broker().faults().times(ApiKey::InitProducerId, Fault::Refuse(refusal), 2);
+        let producer = producer(&cluster.client(), ProducerConfig::default());
+        publish(&producer, "v").await.unwrap();
+        assert!(heads(&cluster).await[0].0 >= 0, "{refusal}");
+    }
 }
 
 /// The rules that the producer relies on, tried with requests by hand.
