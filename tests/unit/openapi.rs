@@ -1,10 +1,7 @@
-//! The OpenAPI documents: the program serves what they describe, and the pages are made from them.
+//! The OpenAPI documents: the program serves what they describe.
 //!
 //! After a change of what a route takes or answers, `UPDATE=1 cargo test --test unit openapi` writes the documents
-//! and the pages anew; they belong to the change.
-
-mod markdown;
-mod schema;
+//! anew; they belong to the change.
 
 use std::{collections::BTreeSet, fs};
 
@@ -28,30 +25,24 @@ fn services() -> [(&'static str, Value, &'static Packed, &'static Paths); 4] {
 fn the_documents_match_the_types_and_bounds_of_the_routes() {
     for (name, document, served, _) in services() {
         let document = format!("{document:#}\n");
-        if !is_updated(&format!("openapi/{name}.json"), &document) {
+        if !is_updated(name, &document) {
             let served = String::from_utf8(served.unpacked().unwrap()).unwrap();
             assert!(served == document, "{name} was packed before");
         }
     }
 }
 
-#[test]
-fn the_pages_of_the_routes_are_what_the_documents_say() {
-    for (name, document, ..) in services() {
-        is_updated(&format!("api/{name}.md"), &markdown::page(&document, &format!("../openapi/{name}.json")));
-    }
-}
-
-/// Compares a file of `docs` with the expected text, or writes it where UPDATE is set. Returns whether it was written.
-fn is_updated(path: &str, wanted: &str) -> bool {
-    let file = format!("{}/docs/{path}", env!("CARGO_MANIFEST_DIR"));
+/// Compares the committed document with the expected text, or writes it where UPDATE is set. Returns whether it was
+/// written.
+fn is_updated(name: &str, wanted: &str) -> bool {
+    let file = format!("{}/docs/openapi/{name}.json", env!("CARGO_MANIFEST_DIR"));
     #[expect(clippy::disallowed_methods, reason = "no setting: a switch of these tests alone")]
     let update = std::env::var_os("UPDATE").is_some();
     if update {
         fs::write(file, wanted).unwrap();
     } else {
         let how = "UPDATE=1 cargo test --test unit openapi";
-        assert!(fs::read_to_string(file).unwrap() == wanted, "docs/{path} has changed: {how}");
+        assert!(fs::read_to_string(file).unwrap() == wanted, "docs/openapi/{name}.json has changed: {how}");
     }
     update
 }

@@ -1,6 +1,7 @@
 //! HTTP plumbing without any domain, and the parts that services share.
 //!
 //! * [`http`][]: accepting, limits, bodies, problems, and descriptions of routes
+//! * [`auth`][]: API keys, tokens, scopes and limits
 //! * [`operations`][]: `/health`, `/ready`, `/group` and `/metrics`
 //! * [`dead_letters`][]: dead letters over REST and on the command line, for any service
 //! * [`fields`][], [`timestamp`][], [`json`][], [`object`][]: reading and writing bodies

@@ -1,7 +1,7 @@
 //! Everything that talks to rskafka. No other module of the crate imports it; a test of the workspace checks that.
 //!
-//! rskafka 0.6 tells where logs end ([`EndOffsets`], by ListOffsets), and finds the leaders for that by its own Metadata.
-//! The rest stands in [`wire`](crate::wire), on the messages of kafka-protocol:
+//! rskafka 0.6 tells event-sourced tables where their logs end ([`EndOffsets`], by ListOffsets), and finds the leaders for
+//! that by its own Metadata. The rest stands in [`wire`](crate::wire), on the messages of kafka-protocol:
 //!
 //! * Groups, committed offsets, topic settings, and topics with settings: rskafka has no such requests.
 //! * Fetch: rskafka sends no leader epoch (KIP-320), so that after an unclean election it would read on in another
