@@ -1,4 +1,4 @@
-//! What was refused lately: `GET /rejections`. It explains why an event that a client posted is not here.
+//! The latest refusals: `GET /rejections`. They explain why an event that a client posted is not here.
 
 use std::{
     collections::VecDeque,
@@ -35,7 +35,7 @@ struct Kept {
     events: VecDeque<(u64, Rejection)>,
     /// Those of requests that no route saw. Anyone can make these, so they push no others out.
     requests: VecDeque<(u64, Rejection)>,
-    /// How many there were; each is kept with its number.
+    /// The number of refusals so far. Each is kept with its number.
     count: u64,
 }
 

@@ -55,7 +55,7 @@ struct Export {
     next: Option<String>,
     output: Box<dyn Write + Send>,
     packing: Packing,
-    /// How long the output is.
+    /// The length of the output, in bytes.
     length: u64,
     /// The file of the [`Note`], for `--resume`.
     note: Option<PathBuf>,
@@ -185,11 +185,11 @@ fn next_of(answer: &Streamed) -> Option<String> {
     rest.contains("rel=\"next\"").then(|| path.to_owned())
 }
 
-/// How far an export is.
+/// The progress of an export.
 struct Note {
-    /// How long the output is.
+    /// The length of the output, in bytes.
     length: u64,
-    /// How many events it has.
+    /// The number of events in it.
     events: u64,
     /// The answers that it was made of were of all partitions.
     is_whole: bool,

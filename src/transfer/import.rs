@@ -1,7 +1,7 @@
 //! `highwater import`: files of events into a running service.
 //!
 //! The lines go in as one stream, and their receipts come back in their order. Where the connection breaks or the service
-//! is busy, the next attempt begins after the last line that is settled: what was read is kept until it is, since a pipe is
+//! is busy, the next attempt begins after the last line that is settled. A line is kept until it is settled, since a pipe is
 //! read once. Ids follow from the lines, so that lines that are sent again are stored once.
 
 use std::{collections::HashSet, fs, path::PathBuf, sync::atomic::Ordering, time::Duration};
@@ -27,7 +27,7 @@ use super::{
     window::Window,
 };
 
-/// How often the settled lines are noted, for `--resume`.
+/// The interval at which the settled lines are noted, for `--resume`.
 const NOTE: Duration = Duration::from_secs(1);
 
 /// A receipt, as far as it is looked at.
@@ -60,13 +60,13 @@ pub async fn import(
 
 struct Import {
     files: Vec<PathBuf>,
-    /// What of each file is settled.
+    /// The settled lines of each file.
     done: Vec<Settled>,
     /// The sizes of all files together, where they are known.
     size: Option<u64>,
     resume: bool,
     window: Window,
-    /// What of each file was settled before.
+    /// The lines of each file that were settled before this import.
     before: Vec<Settled>,
     stored: u64,
     refused: u64,
@@ -272,7 +272,7 @@ async fn reserve(pieces: Option<mpsc::Sender<Bytes>>) -> Option<mpsc::OwnedPermi
     pieces?.reserve_owned().await.ok()
 }
 
-/// When to show how far it is.
+/// The times at which the progress is shown.
 fn ticks() -> Interval {
     let mut ticks = interval(Duration::from_millis(100));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -31,11 +31,11 @@ const LONGEST: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) text: Bytes,
-    /// Where each of them is.
+    /// The position of each line.
     pub(super) positions: VecDeque<Position>,
 }
 
-/// Where a line is.
+/// The position of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     /// The file, from 0.
@@ -44,7 +44,7 @@ pub(super) struct Position {
     pub(super) line: u64,
     /// The digest of the lines up to this position.
     pub(super) digest: Digest,
-    /// How much of the part's text it is.
+    /// The length of the line in the part's text, in bytes.
     pub(super) bytes: usize,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// How much of all files was read, as they are on disk.
+/// The number of bytes that were read of all files, as they are on disk.
 pub(super) type BytesRead = Arc<AtomicU64>;
 
 /// Reads the lines of the files that are still to be sent, after those of each that are settled. Returns when all are read,
@@ -91,7 +91,7 @@ fn read_file(
 ) -> io::Result<()> {
     let mut gathered = Gathered::new(parts);
     let read = read_lines(file, path, done, bytes_read, &mut gathered);
-    // Of what cannot be read to its end, what comes before is sent.
+    // The lines before a fault are sent.
     gathered.send();
     read
 }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 pub use export::export;
 pub use import::import;
 
-/// How long a service may take to answer, and how long it may be away.
+/// The longest time for which a service may be away or may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The task of `import`.
@@ -54,7 +54,7 @@ pub struct ExportTask {
     pub limit: Option<u64>,
 }
 
-/// How a transfer ended.
+/// The outcome of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransferOutcome {
     /// All of it is done: exit code 0.
@@ -63,7 +63,7 @@ pub enum TransferOutcome {
     Some,
 }
 
-/// A connection's worth of the service: where it is, and what it is sent.
+/// The service that is asked: its URL, and the certificates and the token for it.
 struct Service {
     url: Url,
     trust: Option<Trust>,
@@ -158,10 +158,10 @@ async fn next_piece(answer: &mut Streamed) -> io::Result<Option<Bytes>> {
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Why an attempt ended.
+/// The fault that ended an attempt.
 #[derive(Debug)]
 enum Fault {
-    /// It may go better after that time.
+    /// Another attempt may succeed, after that time if there is one.
     Transient(String, Option<Duration>),
     Final(String),
 }
@@ -192,7 +192,7 @@ impl Attempts {
     ///
     /// # Errors
     ///
-    /// There is to be none.
+    /// No further attempt is to be made.
     async fn after(&mut self, fault: Fault) -> anyhow::Result<()> {
         let (text, retry_after) = match fault {
             Fault::Transient(text, retry_after) => (text, retry_after),
@@ -212,7 +212,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// What a note for `--resume` says; `None` where there is none.
+/// The text of a note for `--resume`; `None` where there is none.
 fn read_note(note: &Path) -> anyhow::Result<Option<String>> {
     match fs::read_to_string(note) {
         Ok(text) => Ok(Some(text)),

@@ -1,9 +1,9 @@
 //! The groups of a node that coordinates: the leader of their log (`__consumer_offsets` in Kafka, with one partition here).
 //!
-//! What a coordinator has decided is a record of that log, and counts once it is replicated: commits, the members of a
-//! generation with their assignment, and each step of a member of the consumer protocol. The next coordinator begins with
-//! what the log has. A rebalance of the classic protocol that was under way is forgotten, as in Kafka: its members learn that
-//! they are unknown, or that their generation is over.
+//! Each decision of a coordinator is a record of that log, and counts once it is replicated: a commit, the members of a
+//! generation with their assignment, or a step of a member of the consumer protocol. The next coordinator begins with the
+//! records of the log. It does not know of a rebalance of the classic protocol that was under way, as in Kafka: the members
+//! get an error, by which they are unknown or their generation is over.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -31,7 +31,7 @@ enum Says {
     Members(Option<Box<Group>>),
 }
 
-/// Of two records about the same the later one counts.
+/// The subject of a record. Of two records about the same subject the later one counts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     Offset(String, String, i32),
@@ -49,7 +49,7 @@ impl GroupRecord {
     }
 }
 
-/// The log of the groups, and where the groups are that it tells of.
+/// The log of the groups, and how far the groups are loaded and stored.
 #[derive(Debug)]
 pub(crate) struct Coordination {
     pub(crate) log: Partition,
@@ -57,11 +57,11 @@ pub(crate) struct Coordination {
     loaded: Option<i32>,
     /// The leader epoch in which they are being loaded, and since when.
     loading: Option<(i32, Instant)>,
-    /// Loading takes so long at least.
+    /// The least time that loading takes.
     load_time: Duration,
     /// The records below this offset are in the groups.
     applied: i64,
-    /// The members that the log has of each group, and at which offset.
+    /// The members of each group in the log, and the offset of their record.
     stored: HashMap<String, (Group, i64)>,
 }
 
@@ -75,7 +75,7 @@ impl Coordination {
     ///
     /// # Errors
     ///
-    /// Another one does, or it does not know yet what the log has that is replicated.
+    /// Another node does, or this one has not loaded the groups from the log yet.
     pub(crate) fn check(&self) -> Result<(), ResponseError> {
         match self.loaded {
             _ if !self.log.is_led_here() => Err(ResponseError::NotCoordinator),
@@ -89,7 +89,7 @@ impl Coordination {
         self.log.leadership().epoch
     }
 
-    /// Whether this node coordinates in that leader epoch still: what it wrote then is not lost.
+    /// Whether this node still coordinates in that leader epoch, so that the records that it wrote then are not lost.
     ///
     /// # Errors
     ///
@@ -120,13 +120,13 @@ impl Coordination {
         offset < self.log.high_watermark()
     }
 
-    /// Whether the members of a group, as they are, are replicated.
+    /// Whether the record of a group's members is replicated.
     pub(crate) fn has_stored(&self, group: &str) -> bool {
         self.stored.get(group).is_some_and(|(_, offset)| self.has_replicated(*offset))
     }
 
-    /// Begins or ends to coordinate where that has changed, writes what has changed of the groups, and takes over what is
-    /// replicated.
+    /// Brings the groups in line with their log. It loads them where this node now leads the log, and drops them where it does
+    /// not. It writes the groups that have changed, and applies the commits that are replicated.
     pub(crate) fn settle(&mut self, groups: &mut HashMap<String, Group>) {
         let replicated = self.log.high_watermark();
         self.log.write(|log| log.compact_groups(replicated));
@@ -184,7 +184,7 @@ impl Coordination {
         }
     }
 
-    /// Writes the members of the groups that are settled and others than the log has.
+    /// Writes the members of each group between two rebalances, where the log has other ones.
     fn store(&mut self, groups: &HashMap<String, Group>) {
         let gone = self.stored.keys().filter(|name| !groups.contains_key(*name)).cloned();
         for name in gone.collect::<Vec<_>>() {

@@ -1,9 +1,9 @@
-//! How followers copy their leaders' logs (`ReplicaFetcherThread`, `DelayedFetch`, and truncation by leader epoch, KIP-101, in
-//! Java).
+//! Replication: followers copy their leaders' logs (`ReplicaFetcherThread`, `DelayedFetch`, and truncation by leader epoch,
+//! KIP-101, in Java).
 //!
-//! A follower asks the leader for what comes after its log's end, which tells the leader how far it is. The leader answers
-//! when there is more, or where the follower's log parts from its own. Nodes do not send by themselves: [`State::replicate`]
-//! leaves messages for whatever carries them.
+//! A follower asks its leader for the batches after its own log's end, which tells the leader of that end. The leader answers
+//! when it has more, or when the follower's log diverges from its own. Nodes send nothing themselves: [`State::replicate`]
+//! leaves messages in an outbox, and the owner of the nodes carries them.
 
 use std::{collections::BTreeMap, mem, time::Duration};
 
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The batches of a partition in one answer.
 const MOST_BATCHES: usize = 1000;
 
-/// From one node to another.
+/// A message from one node to another.
 #[derive(Debug)]
 pub struct Message(Says);
 
@@ -39,7 +39,7 @@ struct Fetch {
     wanted: Vec<(PartitionId, Wanted)>,
 }
 
-/// What a follower has of a partition, and wants next.
+/// A follower's fetch of a partition: the end of its log, from which on it wants batches.
 #[derive(Debug)]
 struct Wanted {
     leader_epoch: i32,
@@ -48,7 +48,7 @@ struct Wanted {
     high_watermark: i64,
 }
 
-/// What a leader has.
+/// A leader's answer for a partition.
 #[derive(Debug)]
 enum Found {
     Batches {
@@ -56,7 +56,7 @@ enum Found {
         start: i64,
         high_watermark: i64,
     },
-    /// Its log ends there for the largest epoch up to the follower's last one.
+    /// The follower's log diverges. The leader's log has this end of the largest epoch up to the follower's last one.
     Parts {
         epoch: i32,
         end: i64,
@@ -98,7 +98,7 @@ impl Wanted {
         }
     }
 
-    /// Where the leader's log parts from the follower's.
+    /// The answer for a follower whose log diverges from the leader's; `None` where it does not.
     fn parts_from(&self, log: &PartitionLog) -> Option<Found> {
         let last = self.last_epoch?;
         let (epoch, end) = log.end_of_epoch(last)?;
@@ -185,7 +185,7 @@ impl State {
         }
     }
 
-    /// What the leader of a partition has in that epoch.
+    /// Takes over the answer of a partition's leader in that epoch.
     fn take_over(&mut self, leader: NodeId, id: PartitionId, epoch: i32, found: Found) {
         let Some(partition) = self.partition_mut(id) else { return };
         if partition.followed() != Some(leader) || partition.leadership().epoch != epoch {

@@ -31,10 +31,11 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) node: NodeId,
-    /// What it has heard of the cluster, and when.
+    /// The newest image of the cluster that it has.
     image: Arc<Image>,
+    /// The time at which it got an image last.
     heard: Option<Instant>,
-    /// When it has told the cluster last that it is there.
+    /// The time of its last heartbeat to the cluster.
     tells: Option<Instant>,
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) groups: HashMap<String, Group>,
@@ -58,7 +59,7 @@ impl State {
         }
     }
 
-    /// What it has heard of the cluster.
+    /// The newest image of the cluster that it has.
     pub(super) fn image(&self) -> &Arc<Image> {
         &self.image
     }
@@ -151,7 +152,7 @@ impl State {
         }
     }
 
-    /// Takes over what has changed of the groups, or of their log.
+    /// Brings the groups in line with their log, after a change of either.
     fn settle(&mut self) {
         self.coordination.settle(&mut self.groups);
     }
@@ -163,7 +164,7 @@ impl State {
         self.groups.values_mut().fold(!late.is_empty(), |any, group| group.sweep() || any)
     }
 
-    /// How far the logs are, and who leads: what requests wait for.
+    /// A number that changes with the high watermark or the leader of each log. Requests wait for such changes.
     fn progress(&mut self) -> u64 {
         self.partitions_mut().fold(0, |sum, (_, partition)| {
             sum.wrapping_mul(31)
@@ -184,8 +185,8 @@ impl State {
         has
     }
 
-    /// Replicates what there is to replicate. From time to time it tells the cluster that it is there, hears what is due, looks
-    /// for other replicas in sync, and whether its groups are loaded. Returns whether anything changed.
+    /// Asks leaders and answers followers, where that is due. At each heartbeat interval it also sends a heartbeat to the cluster,
+    /// applies the cluster's changes, proposes other replicas in sync, and loads its groups. Returns whether anything changed.
     fn take_part(&mut self, cluster: &Cluster, options: &Options, now: Instant) -> bool {
         let is_due = self.tells.is_none_or(|told| now >= told + HEARTBEAT_INTERVAL);
         if !is_due && !self.replication.is_due(now) {
@@ -217,7 +218,7 @@ impl State {
         }
     }
 
-    /// Forgets what a process forgets when it ends, and what its disk does not have of a log, beginning at that offset.
+    /// Forgets the state that a process has in memory alone, and the end of each log that its disk lost, from that offset on.
     fn restart(&mut self, lost: &BTreeMap<LogName, i64>) {
         (self.image, self.heard, self.replication) = Default::default();
         self.partitions_mut().for_each(|(_, partition)| partition.forget_leader());
@@ -235,7 +236,7 @@ impl State {
         }
     }
 
-    /// Where each log ends.
+    /// The end of each log.
     fn ends(&self) -> BTreeMap<LogName, i64> {
         let topics = self.topics.iter().flat_map(|(name, topic)| {
             let ends = (0..).zip(&topic.partitions);

@@ -1,4 +1,4 @@
-//! One event in, one outcome out: the way into Kafka of each route that takes many events, whatever their format.
+//! One event in, one outcome out. Each route that takes many events sends them to Kafka in this way, in every format.
 
 use std::{
     num::NonZeroU32,

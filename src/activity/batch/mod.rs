@@ -43,7 +43,7 @@ pub struct BatchLimits {
     pub max_events: usize,
     /// The most bytes of an array.
     pub max_bytes: usize,
-    /// How long a stream of events may pause.
+    /// The longest pause of a stream of events.
     pub pause: Duration,
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn batch(api: Arc<Api>, grant: Grant, (query, headers, body): P
     }
 }
 
-/// Reads what tells of all events of a batch.
+/// Reads the parts of a request that concern all events of a batch.
 ///
 /// # Errors
 ///
@@ -98,7 +98,7 @@ fn begin(
     Ok((read, items, Receipts::new(format, wanted.unwrap_or_default())))
 }
 
-/// How the events of a batch with these headers are read.
+/// The reader for the events of a batch with these headers.
 fn reader(headers: &HeaderMap) -> Result<ReadEvent, Problem> {
     let version = headers.get(cloud_event::VERSION_HEADER);
     match Mode::of(headers.get(header::CONTENT_TYPE), version) {

@@ -32,7 +32,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// How many lines are being read.
+    /// The number of lines that are being read.
     pub(super) fn len(&self) -> usize {
         self.lines
     }

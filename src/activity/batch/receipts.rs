@@ -26,7 +26,7 @@ pub(super) enum Wanted {
     Errors,
 }
 
-/// How many events became what.
+/// The number of events with each outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sums {
@@ -88,7 +88,7 @@ impl Receipts {
         self.sums
     }
 
-    /// How much is written and not taken.
+    /// The number of bytes that are written and not taken.
     pub(super) fn len(&self) -> usize {
         self.buffer.len()
     }

@@ -74,14 +74,14 @@ pub(super) struct Taking {
     pub(super) read: ReadEvent,
     pub(super) items: Items,
     pub(super) receipts: Receipts,
-    /// How long a client may say nothing.
+    /// The longest silence of a client.
     pub(super) patience: Duration,
     pub(super) progress: TakingProgress,
 }
 
-/// How far it is.
+/// The progress of a [`Taking`].
 pub(super) struct TakingProgress {
-    /// The lines that are not events yet.
+    /// The lines that are being read into events.
     reading: Reading,
     /// The events whose receipts are to come, in order, with their numbers and their sizes.
     window: VecDeque<(u64, usize, Taken)>,
@@ -89,7 +89,7 @@ pub(super) struct TakingProgress {
     window_bytes: usize,
     /// No more events come.
     is_read: bool,
-    /// Why there are no more, where that is not their end.
+    /// The fault that ended the events before their end.
     fault: Option<Problem>,
     is_closed: bool,
     seen: u64,
@@ -114,7 +114,7 @@ impl TakingProgress {
         self.events() >= WINDOW_EVENTS || self.window_bytes >= WINDOW_BYTES
     }
 
-    /// How many events it holds.
+    /// The number of events that it holds.
     fn events(&self) -> usize {
         self.reading.len() + self.window.len()
     }

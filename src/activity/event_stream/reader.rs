@@ -16,13 +16,13 @@ use crate::{
     store::{Criteria, Direction, EventQuery, Positions, Span},
 };
 
-/// How long a stream is silent at most. Proxies close what is silent for a minute (nginx, AWS) or half of one; a client that
-/// is gone is found by what is sent to it.
+/// The longest silence of a stream. Proxies close a connection that is silent for a minute (nginx, AWS) or half of one. A
+/// client that is gone is found by a message that is sent to it.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a stream lasts: then its client connects again, with a credential that is looked at again, and maybe to another
-/// instance.
+/// The longest life of a stream. After it the client connects again, maybe to another instance, and its credential is checked
+/// again.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// How long to wait after a failed read of the store.
+/// The pause after a failed read of the store.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A reader.
@@ -33,14 +33,14 @@ pub(super) struct Reader {
     query: EventQuery,
     /// The query to compare events with, where it asks for less than all.
     wanted: Option<Criteria>,
-    /// The boundary after what it was sent, or need not be sent.
+    /// The boundary after the events that it was sent, or need not be sent.
     cursor: Arc<Positions>,
     /// The boundary that its client knows of at least: by the last sign of life, or by an event where it gets them all.
     told: Arc<Positions>,
     /// Whether the cursor is that of the batches.
     level: bool,
     seat: Option<Seat>,
-    /// How many events a piece has room for, as far as is known.
+    /// The number of events that a piece has room for, as far as is known.
     room: usize,
     due: Instant,
     until: Instant,
@@ -135,7 +135,7 @@ impl Reader {
         }
     }
 
-    /// What is wanted of a batch.
+    /// The messages of a batch that the reader asked for and does not have.
     fn take(&mut self, batch: &Batch) -> Bytes {
         if self.level {
             self.cursor = Arc::clone(&batch.end);

@@ -1,7 +1,7 @@
 //! The end of the store, which one task follows for all readers that stand there.
 //!
-//! The task reads what is new once, writes it as messages once, and keeps the last of them. A reader takes them from its
-//! seat. One that is further behind than what is kept reads the store itself until it is not.
+//! The task reads each new event once, writes it as a message once, and keeps the last messages. A reader takes them from its
+//! seat. A reader that is behind the kept messages reads the store itself, until it has caught up.
 
 use std::{
     collections::VecDeque,
@@ -23,21 +23,22 @@ use crate::{
     store::{Criteria, Direction, EventPage, EventQuery, Positions, Span, StoreError, StoredEvent},
 };
 
-/// How many events one read of the store asks for.
+/// The number of events that one read of the store asks for.
 pub(super) const PAGE: usize = 128;
 /// The bytes of messages that are kept for readers that do not keep up.
 const KEPT: usize = 8 * 1024 * 1024;
-/// How long they are kept: an event that was erased or is too old is sent no longer than that.
+/// The time for which they are kept. An event that was erased or is too old is sent no longer than that.
 const KEPT_FOR: Duration = Duration::from_secs(30);
-/// The age of the messages from which a reader is told by the store instead, which knows what was erased meanwhile.
+/// The age from which messages are not sent to a reader any more. It reads the store instead, which knows of the events that
+/// were erased meanwhile.
 const FRESH: Duration = Duration::from_secs(10);
 /// The bytes at which a piece ends, which one reader holds for as long as its client does not read.
 pub(super) const PIECE: usize = 32 * 1024;
-/// The time between two looks at what is new: events that come closer together share the writes to thousands of sockets.
+/// The time between two looks for new events. Events that come closer together share the writes to thousands of sockets.
 const GATHER: Duration = Duration::from_millis(50);
-/// How often the events of other instances are looked for, in a store that all share.
+/// The interval at which the events of other instances are looked for, in a store that all share.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often it is looked whether there are readers, and whether the partitions are the same.
+/// The interval at which it is checked whether there are readers, and whether the partitions are the same.
 const CHECK: Duration = Duration::from_secs(1);
 
 /// Events that came together, as messages.
@@ -119,7 +120,7 @@ pub(super) enum Next {
     Ended,
 }
 
-/// Where a reader with a cursor goes on.
+/// The place at which a reader with a cursor goes on.
 pub(super) enum Place {
     /// Among the batches.
     Seat(Seat),
@@ -152,7 +153,7 @@ impl Tail {
         self.state().ended
     }
 
-    /// Where to go on after that boundary. A partition that it does not name is read from its beginning.
+    /// The place at which to go on after that boundary. A partition that it does not name is read from its beginning.
     pub(super) fn place(&self, cursor: &Positions) -> Place {
         let state = self.state();
         if state.ended {
@@ -165,7 +166,7 @@ impl Tail {
         let passed = state.batches.iter().take_while(|batch| is_past(cursor, &batch.end)).count();
         let left: usize = state.batches.iter().skip(passed).map(|batch| batch.text.len()).sum();
         let is_old = state.batches.get(passed).is_some_and(|next| next.made.elapsed() > FRESH);
-        // Of many the next ones may leave before they are taken.
+        // Where many are left, the next ones may leave before they are taken.
         if is_old || left > KEPT / 2 {
             return Place::Behind(Arc::clone(&state.end));
         }
@@ -212,7 +213,7 @@ impl Tail {
         }
     }
 
-    /// Reads what is new; whether the partitions are still there as they were.
+    /// Reads the new events. Returns whether the partitions are the same as before.
     async fn advance(&self, api: &Api) -> Result<bool, StoreError> {
         let end = api.store.end().await?;
         if !api.store.is_shared() && self.is_beyond(&end) {
@@ -241,7 +242,7 @@ impl Tail {
         !api.store.is_shared() && self.coverage.lost(&api.coverage()).is_some()
     }
 
-    /// Whether a partition has begun anew, and ends before what was read of it.
+    /// Whether a partition has begun anew, and ends before the position up to which it was read.
     fn is_beyond(&self, end: &Positions) -> bool {
         let read = self.end();
         end.0.iter().any(|(partition, end)| read.0.get(partition).is_some_and(|read| read > end))

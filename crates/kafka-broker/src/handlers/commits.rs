@@ -26,7 +26,7 @@ use crate::{
     transactions::Identity,
 };
 
-/// How long what a coordinator writes may take to be replicated (`offsets.commit.timeout.ms`).
+/// The longest time that a coordinator's record may take to be replicated (`offsets.commit.timeout.ms`).
 pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest metadata of an offset (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
@@ -240,7 +240,8 @@ fn of_group(found: Found) -> Vec<OffsetFetchResponseTopics> {
     topics.collect()
 }
 
-/// Whoever names a member has to be it (from version 9 on; `validateOffsetFetch`).
+/// Checks a request that names a member: it has to be a member of the group, of its epoch (from version 9 on;
+/// `validateOffsetFetch`).
 fn may_fetch(state: &State, wanted: &OffsetFetchRequestGroup) -> Result<(), ResponseError> {
     let group = state.groups.get(wanted.group_id.as_str()).and_then(|group| group.consumer());
     match (group, &wanted.member_id) {

@@ -35,7 +35,7 @@ const DESCRIBES_TYPES: i16 = 1;
 /// A member of this protocol, in ConsumerGroupDescribe.
 const CONSUMER_MEMBER: i8 = 1;
 
-/// A refusal, with what Kafka says beside its code.
+/// A refusal: its code, and Kafka's message for it.
 struct Refusal(ResponseError, String);
 
 impl From<ResponseError> for Refusal {

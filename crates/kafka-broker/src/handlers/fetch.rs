@@ -134,7 +134,7 @@ fn fetch_partition(
     Ok(data.with_aborted_transactions(aborted).with_records(Some(found.bytes.freeze())))
 }
 
-/// Where the log diverges from the reader's (KIP-320, `Partition.readRecords`).
+/// The offset at which the log diverges from the reader's (KIP-320, `Partition.readRecords`); `None` where it does not.
 fn divergence(log: &PartitionLog, wanted: &FetchPartition) -> Option<EpochEndOffset> {
     let read = Some(wanted.last_fetched_epoch).filter(|epoch| *epoch >= 0)?;
     let (epoch, end) = log.end_of_epoch(read)?;

@@ -121,7 +121,7 @@ fn classic<'a>(state: &'a State, group: &str) -> Option<&'a ClassicGroup> {
     state.groups.get(group)?.classic()
 }
 
-/// Why a group that was there is not.
+/// The error for a group that was there and is gone.
 fn gone(state: &State) -> ResponseError {
     state.coordination.check().err().unwrap_or(ResponseError::UnknownMemberId)
 }

@@ -106,7 +106,7 @@ fn find(image: &Image, name: TopicName) -> MetadataResponseTopic {
     MetadataResponseTopic::default().with_name(Some(name)).with_error_code(error.code())
 }
 
-/// By its id (KIP-516), as librdkafka asks about what it is assigned by KIP-848.
+/// A topic by its id (KIP-516). librdkafka asks so about the topics that KIP-848 assigns to it.
 fn find_by_id(image: &Image, id: Uuid) -> MetadataResponseTopic {
     match image.topics.iter().find(|(_, topic)| topic.id == id) {
         Some((name, topic)) => found(name, topic),

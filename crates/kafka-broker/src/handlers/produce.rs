@@ -26,7 +26,7 @@ const PRODUCE_KNOWS_ZSTD: i16 = 7;
 /// All replicas that are in sync must have it.
 const ACKS_ALL: i16 = -1;
 
-/// Where a batch was appended.
+/// The place of a batch that was appended.
 struct Appended {
     offset: i64,
     /// -1 without LogAppendTime.
@@ -35,7 +35,7 @@ struct Appended {
     replication: Replication,
 }
 
-/// How appending went to each partition of a topic.
+/// The outcome of appending to each partition of a topic.
 type Outcomes = Vec<(i32, Result<Appended, ResponseError>)>;
 
 /// A batch that is to be replicated (`DelayedProduce`).

@@ -94,7 +94,7 @@ impl Shared {
         }
     }
 
-    /// Takes what is to be carried to other nodes.
+    /// Takes the messages that are to be carried to other nodes.
     pub(crate) fn take_messages(&self) -> Vec<(NodeId, Message)> {
         self.lock().take_messages()
     }
@@ -118,7 +118,7 @@ impl Shared {
         });
     }
 
-    /// Where each log ends.
+    /// The end of each log.
     pub(crate) fn ends(&self) -> BTreeMap<LogName, i64> {
         self.with(State::ends)
     }

@@ -55,7 +55,7 @@ pub struct ClassicGroup {
     given_ids: BTreeMap<String, Instant>,
     /// Until when a rebalance waits: for JoinGroup, or for SyncGroup.
     waits_until: Option<Instant>,
-    /// Why members have left, in order (KIP-800).
+    /// The reasons that members gave when they left, in order (KIP-800).
     pub leave_reasons: Vec<String>,
 }
 
@@ -289,7 +289,7 @@ impl ClassicGroup {
         members.find(|(_, member)| member.instance() == Some(instance)).map(|(id, _)| id.clone())
     }
 
-    /// Why a former member is none: another one has its instance id, or its session has expired.
+    /// The error for a former member: another one has its instance id, or its session has expired.
     fn gone(&self, instance: Option<&str>) -> ResponseError {
         match instance.and_then(|instance| self.member_of(instance)) {
             Some(_) => ResponseError::FencedInstanceId,

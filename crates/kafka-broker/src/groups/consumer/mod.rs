@@ -37,7 +37,7 @@ pub type TopicPartition = (Uuid, i32);
 /// Partitions.
 pub type Partitions = BTreeSet<TopicPartition>;
 
-/// How long members may be silent, and how often they are to be heard.
+/// The session timeout of members, and the interval of their heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sessions {
     /// `group.consumer.session.timeout.ms`.
@@ -55,12 +55,12 @@ pub struct TopicLayout {
     pub partitions: i32,
 }
 
-/// What a member is told.
+/// The response to a member's heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// Its epoch.
     pub epoch: i32,
-    /// Its assignment, where it has changed, or where the member has told everything.
+    /// Its assignment, where it has changed, or where the heartbeat has all fields.
     pub assignment: Option<Partitions>,
 }
 
@@ -98,7 +98,7 @@ impl ConsumerGroup {
         &self.members
     }
 
-    /// How long members may be silent, and how often they are to be heard.
+    /// The session timeout of its members, and the interval of their heartbeats.
     pub fn sessions(&self) -> Sessions {
         self.sessions
     }
