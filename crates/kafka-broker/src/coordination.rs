@@ -20,11 +20,11 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) struct GroupRecord {
     group: String,
-    says: Says,
+    value: GroupRecordValue,
 }
 
 #[derive(Debug, Clone)]
-enum Says {
+enum GroupRecordValue {
     /// The committed offset of a partition; `None` if it is forgotten.
     Offset(String, i32, Option<Committed>),
     /// The group as it is stored; `None` if it is deleted.
@@ -40,22 +40,22 @@ pub(crate) enum Subject {
 
 impl GroupRecord {
     pub(crate) fn subject(&self) -> Subject {
-        match &self.says {
-            Says::Offset(topic, partition, _) => {
+        match &self.value {
+            GroupRecordValue::Offset(topic, partition, _) => {
                 Subject::Offset(self.group.clone(), topic.clone(), *partition)
             }
-            Says::Members(_) => Subject::Members(self.group.clone()),
+            GroupRecordValue::Members(_) => Subject::Members(self.group.clone()),
         }
     }
 }
 
-/// The log of the groups, and how far the groups are loaded and stored.
+/// The log of the groups, and the progress of loading and storing the groups.
 #[derive(Debug)]
 pub(crate) struct Coordination {
     pub(crate) log: Partition,
     /// The leader epoch in which the groups were loaded.
     loaded: Option<i32>,
-    /// The leader epoch in which they are being loaded, and since when.
+    /// The leader epoch in which they are being loaded, and the time at which that began.
     loading: Option<(i32, Instant)>,
     /// The least time that loading takes.
     load_time: Duration,
@@ -107,12 +107,12 @@ impl Coordination {
         partition: i32,
         committed: Option<Committed>,
     ) -> i64 {
-        let says = Says::Offset(topic.to_owned(), partition, committed);
-        self.append(group, says)
+        let value = GroupRecordValue::Offset(topic.to_owned(), partition, committed);
+        self.append(group, value)
     }
 
-    fn append(&mut self, group: &str, says: Says) -> i64 {
-        self.log.write(|log| log.append_group(GroupRecord { group: group.to_owned(), says }))
+    fn append(&mut self, group: &str, value: GroupRecordValue) -> i64 {
+        self.log.write(|log| log.append_group(GroupRecord { group: group.to_owned(), value }))
     }
 
     /// Whether the record at that offset is replicated.
@@ -127,7 +127,7 @@ impl Coordination {
 
     /// Brings the groups in line with their log. It loads them where this node now leads the log, and drops them where it does
     /// not. It writes the groups that have changed, and applies the commits that are replicated.
-    pub(crate) fn settle(&mut self, groups: &mut HashMap<String, Group>) {
+    pub(crate) fn sync(&mut self, groups: &mut HashMap<String, Group>) {
         let replicated = self.log.high_watermark();
         self.log.write(|log| log.compact_groups(replicated));
         if !self.log.is_led_here() {
@@ -151,7 +151,7 @@ impl Coordination {
         self.store(groups);
         let replicated = self.log.high_watermark();
         for record in self.log.log().group_records(self.applied, replicated) {
-            if let Says::Offset(topic, partition, committed) = &record.says
+            if let GroupRecordValue::Offset(topic, partition, committed) = &record.value
                 && let Some(group) = groups.get_mut(&record.group)
             {
                 group.offsets.set(topic, *partition, committed.clone());
@@ -166,17 +166,17 @@ impl Coordination {
         self.stored.clear();
         self.applied = self.log.log().end();
         for record in self.log.log().group_records(0, self.applied) {
-            match &record.says {
-                Says::Offset(topic, partition, committed) => {
+            match &record.value {
+                GroupRecordValue::Offset(topic, partition, committed) => {
                     let group = groups.entry(record.group.clone()).or_default();
                     group.offsets.set(topic, *partition, committed.clone());
                 }
-                Says::Members(Some(members)) => {
+                GroupRecordValue::Members(Some(members)) => {
                     let group = groups.entry(record.group.clone()).or_default();
                     group.take_over(members);
                     self.stored.insert(record.group.clone(), (Group::clone(members), -1));
                 }
-                Says::Members(None) => {
+                GroupRecordValue::Members(None) => {
                     groups.remove(&record.group);
                     self.stored.remove(&record.group);
                 }
@@ -188,15 +188,15 @@ impl Coordination {
     fn store(&mut self, groups: &HashMap<String, Group>) {
         let gone = self.stored.keys().filter(|name| !groups.contains_key(*name)).cloned();
         for name in gone.collect::<Vec<_>>() {
-            self.append(&name, Says::Members(None));
+            self.append(&name, GroupRecordValue::Members(None));
             self.stored.remove(&name);
         }
-        for (name, group) in groups.iter().filter(|(_, group)| group.is_settled()) {
+        for (name, group) in groups.iter().filter(|(_, group)| group.is_storable()) {
             if self.stored.get(name).is_some_and(|(stored, _)| group.has_members_of(stored)) {
                 continue;
             }
             let members = group.without_offsets();
-            let offset = self.append(name, Says::Members(Some(Box::new(members.clone()))));
+            let offset = self.append(name, GroupRecordValue::Members(Some(Box::new(members.clone()))));
             self.stored.insert(name.clone(), (members, offset));
         }
     }

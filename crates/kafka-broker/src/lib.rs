@@ -67,7 +67,7 @@ pub struct Holder {
 
 /// A node's replica of a partition.
 #[derive(Debug, Clone, Copy)]
-pub struct Replica {
+pub struct ReplicaStatus {
     /// The partition.
     pub partition: i32,
     /// The leader epoch in which it leads, by its own knowledge.
@@ -110,7 +110,7 @@ impl Broker {
     pub fn without_listener(address: SocketAddr, options: Options) -> Self {
         let advertised = options.advertised_port.unwrap_or(address.port());
         let cluster = Cluster::of_one(NODE, SocketAddr::new(address.ip(), advertised));
-        Self::of_cluster(&cluster, NODE, address, options)
+        Self::in_cluster(&cluster, NODE, address, options)
     }
 
     /// As [`Broker::without_listener`], one node of several. [`Broker::take_messages`] and [`Broker::receive`] connect them.
@@ -118,7 +118,7 @@ impl Broker {
     /// # Panics
     ///
     /// Outside of a Tokio runtime.
-    pub fn of_cluster(cluster: &Cluster, node: NodeId, address: SocketAddr, options: Options) -> Self {
+    pub fn in_cluster(cluster: &Cluster, node: NodeId, address: SocketAddr, options: Options) -> Self {
         let shared = Arc::new(Shared::new(address, cluster.clone(), node, options));
         let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
         Self { shared, sweeper, listening: Some(CancellationToken::new()), has_listener: false }
@@ -130,8 +130,8 @@ impl Broker {
     }
 
     /// Its replicas of a topic's partitions.
-    pub fn replicas(&self, topic: &str) -> Vec<Replica> {
-        let replica = |(index, found): (i32, &Partition)| Replica {
+    pub fn replicas(&self, topic: &str) -> Vec<ReplicaStatus> {
+        let replica = |(index, found): (i32, &Partition)| ReplicaStatus {
             partition: index,
             leads: found.is_led_here().then_some(found.leadership().epoch),
             epoch: found.log().epoch(),

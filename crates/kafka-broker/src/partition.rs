@@ -18,7 +18,7 @@ use super::{
 pub(crate) struct Partition {
     node: NodeId,
     log: PartitionLog,
-    /// As this node has heard of it.
+    /// The leadership that this node knows of.
     leadership: Leadership,
     high_watermark: i64,
     /// The end of the log when this node began to lead.
@@ -59,7 +59,7 @@ impl Partition {
         written
     }
 
-    /// As this node has heard of it.
+    /// The leadership that this node knows of.
     pub(crate) fn leadership(&self) -> &Leadership {
         &self.leadership
     }
@@ -85,15 +85,15 @@ impl Partition {
     }
 
     /// Whether all that the log had when this node began to lead is known to be replicated. Before that its high watermark
-    /// may be lower than one that its predecessor has told (KIP-207).
+    /// may be lower than one that its predecessor gave to clients (KIP-207).
     pub(crate) fn knows_its_end(&self) -> bool {
         self.high_watermark >= self.led_from
     }
 
     /// Checks the leader epoch of a client (KIP-320, `checkCurrentLeaderEpoch`); -1 is none.
-    pub(crate) fn check_epoch(&self, says: i32) -> Result<(), ResponseError> {
-        match says.cmp(&self.leadership.epoch) {
-            _ if says < 0 => Ok(()),
+    pub(crate) fn check_epoch(&self, epoch: i32) -> Result<(), ResponseError> {
+        match epoch.cmp(&self.leadership.epoch) {
+            _ if epoch < 0 => Ok(()),
             Ordering::Less => Err(ResponseError::FencedLeaderEpoch),
             Ordering::Greater => Err(ResponseError::UnknownLeaderEpoch),
             Ordering::Equal => Ok(()),
@@ -106,7 +106,7 @@ impl Partition {
     }
 
     /// Applies a change of the leadership.
-    pub(crate) fn hear(&mut self, now_holds: &Leadership, now: Instant) {
+    pub(crate) fn apply_leadership(&mut self, now_holds: &Leadership, now: Instant) {
         if now_holds.version <= self.leadership.version {
             return;
         }

@@ -24,7 +24,7 @@ use super::{
     transactions::{Ending, Transactions},
 };
 
-/// The time between a node's signs to the cluster, and its looks for changes (`broker.heartbeat.interval.ms`).
+/// The interval of a node's heartbeats to the cluster, whose answers tell it of changes (`broker.heartbeat.interval.ms`).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Topics, groups, transactions, as one node knows and has them.
@@ -34,9 +34,9 @@ pub(super) struct State {
     /// The newest image of the cluster that it has.
     image: Arc<Image>,
     /// The time at which it got an image last.
-    heard: Option<Instant>,
+    refreshed: Option<Instant>,
     /// The time of its last heartbeat to the cluster.
-    tells: Option<Instant>,
+    last_heartbeat: Option<Instant>,
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) groups: HashMap<String, Group>,
     pub(super) coordination: Coordination,
@@ -49,8 +49,8 @@ impl State {
         Self {
             node,
             image: Arc::default(),
-            heard: None,
-            tells: None,
+            refreshed: None,
+            last_heartbeat: None,
             topics: BTreeMap::new(),
             groups: HashMap::new(),
             coordination: Coordination::new(node, options.group_load_time),
@@ -104,9 +104,9 @@ impl State {
         }
     }
 
-    /// Hears of the cluster.
-    fn hear(&mut self, image: Arc<Image>, now: Instant) {
-        self.heard = Some(now);
+    /// Applies an image of the cluster, if it is newer.
+    fn apply_image(&mut self, image: Arc<Image>, now: Instant) {
+        self.refreshed = Some(now);
         if image.version <= self.image.version {
             return;
         }
@@ -119,12 +119,12 @@ impl State {
         for (name, known) in &image.topics {
             let topic = self.topics.entry(name.clone());
             let topic = topic.or_insert_with(|| Topic::new(self.node, known, now));
-            topic.hear(self.node, known, now);
+            topic.apply_image(self.node, known, now);
         }
         if let Some(groups) = &image.groups {
-            self.coordination.log.hear(groups, now);
+            self.coordination.log.apply_leadership(groups, now);
         }
-        self.settle();
+        self.sync_groups();
     }
 
     /// A topic was deleted, and with it the offsets that were committed for it.
@@ -153,8 +153,8 @@ impl State {
     }
 
     /// Brings the groups in line with their log, after a change of either.
-    fn settle(&mut self) {
-        self.coordination.settle(&mut self.groups);
+    fn sync_groups(&mut self) {
+        self.coordination.sync(&mut self.groups);
     }
 
     /// Handles timeouts. Returns whether anything changed.
@@ -180,7 +180,7 @@ impl State {
         act(self);
         let has = self.progress() != before;
         if has {
-            self.settle();
+            self.sync_groups();
         }
         has
     }
@@ -188,15 +188,15 @@ impl State {
     /// Asks leaders and answers followers, where that is due. At each heartbeat interval it also sends a heartbeat to the cluster,
     /// applies the cluster's changes, proposes other replicas in sync, and loads its groups. Returns whether anything changed.
     fn take_part(&mut self, cluster: &Cluster, options: &Options, now: Instant) -> bool {
-        let is_due = self.tells.is_none_or(|told| now >= told + HEARTBEAT_INTERVAL);
+        let is_due = self.last_heartbeat.is_none_or(|at| now >= at + HEARTBEAT_INTERVAL);
         if !is_due && !self.replication.is_due(now) {
             return false;
         }
         self.progresses(|state| {
             if is_due {
-                state.tells = Some(now);
+                state.last_heartbeat = Some(now);
                 state.exchange_with(cluster, options, now);
-                state.settle();
+                state.sync_groups();
             }
             state.replicate(now);
         })
@@ -205,22 +205,22 @@ impl State {
     fn exchange_with(&mut self, cluster: &Cluster, options: &Options, now: Instant) {
         let (node, lag) = (self.node, options.replica_lag);
         if let Some(image) = cluster.heartbeat(node, now)
-            && self.heard.is_none_or(|heard| now >= heard + options.metadata_delay)
+            && self.refreshed.is_none_or(|at| now >= at + options.metadata_delay)
         {
-            self.hear(image, now);
+            self.apply_image(image, now);
         }
         for (id, partition) in self.partitions_mut() {
             if let Some(wanted) = partition.wants_in_sync(now, lag)
                 && let Some(now_holds) = cluster.alter_in_sync(id, node, partition.leadership(), wanted)
             {
-                partition.hear(&now_holds, now);
+                partition.apply_leadership(&now_holds, now);
             }
         }
     }
 
     /// Forgets the state that a process has in memory alone, and the end of each log that its disk lost, from that offset on.
     fn restart(&mut self, lost: &BTreeMap<LogName, i64>) {
-        (self.image, self.heard, self.replication) = Default::default();
+        (self.image, self.refreshed, self.replication) = Default::default();
         self.partitions_mut().for_each(|(_, partition)| partition.forget_leader());
         for (name, from) in lost {
             let partition = match name {

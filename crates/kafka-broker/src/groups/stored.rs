@@ -4,9 +4,9 @@ use super::{Group, Members, Offsets};
 
 impl Group {
     /// Whether it is in a state that the log can have.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_storable(&self) -> bool {
         match &self.members {
-            Members::Classic(group) => group.is_settled(),
+            Members::Classic(group) => group.is_between_rebalances(),
             // Each step of a member is a record.
             Members::Consumer(_) => true,
         }

@@ -37,11 +37,11 @@ impl Answered for MetadataRequest {
         let topics = match names {
             None => image.topics.iter().map(|(name, topic)| found(name, topic)).collect(),
             Some(topics) => {
-                let told = topics.into_iter().map(|topic| match topic.name {
+                let topics = topics.into_iter().map(|topic| match topic.name {
                     Some(name) => find(&image, name),
                     None => find_by_id(&image, topic.topic_id),
                 });
-                told.collect()
+                topics.collect()
             }
         };
         about_cluster(context).with_topics(topics)

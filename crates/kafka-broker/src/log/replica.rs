@@ -34,8 +34,8 @@ impl PartitionLog {
         }
     }
 
-    /// Cuts the log where it parts from the history of a leader that has a last epoch up to the one that was asked for, and
-    /// this end of it (`ReplicaManager.truncateOnFetchResponse` in Java).
+    /// Cuts the log where it diverges from the leader's. `epoch` is the leader's last epoch up to the one that was asked for,
+    /// and `end` is the end of that epoch (`ReplicaManager.truncateOnFetchResponse` in Java).
     pub(crate) fn part(&mut self, epoch: i32, end: i64) {
         match self.end_of_epoch(epoch) {
             Some((own, own_end)) if own == epoch => self.cut(end.min(own_end)),

@@ -7,7 +7,7 @@ use super::{ClassicGroup, Phase};
 
 impl ClassicGroup {
     /// Whether it is between two rebalances, after the first.
-    pub(in crate::groups) fn is_settled(&self) -> bool {
+    pub(in crate::groups) fn is_between_rebalances(&self) -> bool {
         match self.phase {
             Phase::Stable => true,
             Phase::Empty => self.generation > 0,

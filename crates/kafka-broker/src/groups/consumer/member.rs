@@ -149,7 +149,7 @@ impl Member {
     }
 
     /// Applies a heartbeat. Returns whether the subscription has changed.
-    pub(super) fn hear(&mut self, beat: &Heartbeat) -> bool {
+    pub(super) fn apply_heartbeat(&mut self, beat: &Heartbeat) -> bool {
         self.last_heard = Timer(Instant::now());
         self.client_id.clone_from(&beat.client_id);
         self.host.clone_from(&beat.host);
