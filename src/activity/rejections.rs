@@ -27,10 +27,10 @@ const MAX_TEXT: usize = 300;
 
 /// The refusals that are kept. The oldest leave first, so that their memory is bounded.
 #[derive(Debug, Default)]
-pub struct Rejections(Mutex<Kept>);
+pub struct Rejections(Mutex<KeptRejections>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptRejections {
     /// Those of events, and of batches as a whole.
     events: VecDeque<(u64, Rejection)>,
     /// Those of requests that no route saw. Anyone can make these, so they push no others out.
@@ -88,7 +88,7 @@ impl Rejection {
     }
 }
 
-impl Kept {
+impl KeptRejections {
     fn add_event(&mut self, rejection: Rejection) {
         self.count += 1;
         self.events.truncate(KEPT - 1);
@@ -134,7 +134,7 @@ impl Rejections {
         answer(StatusCode::OK, &recent)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, KeptRejections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

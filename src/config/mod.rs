@@ -278,7 +278,7 @@ fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &
     };
     let activity = activity::Config {
         event_types: reader.value(&table::EVENT_TYPES),
-        batch: activity::BatchLimits {
+        batch: activity::PostedBatchLimits {
             max_events: reader.value(&table::BATCH_MAX_EVENTS),
             max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
             pause: reader.value(&table::STREAM_PAUSE),

@@ -18,7 +18,7 @@ use highwater_web::object::Object;
 use tokio::sync::mpsc;
 use uuid::{Uuid, uuid};
 
-use super::settled::{self, Settled};
+use super::import_progress::{self, ImportProgress};
 
 /// The namespace of ids that follow from a file and a line.
 const OF_LINES: Uuid = uuid!("5f3f7a2e-41d5-4c0e-9f0b-6d3a51d7e6c1");
@@ -68,7 +68,7 @@ pub(super) type BytesRead = Arc<AtomicU64>;
 /// or when nobody takes them any more.
 pub(super) fn read(
     files: &[PathBuf],
-    done: &[Settled],
+    done: &[ImportProgress],
     bytes_read: &BytesRead,
     parts: &mpsc::Sender<io::Result<Part>>,
 ) {
@@ -85,7 +85,7 @@ pub(super) fn read(
 fn read_file(
     file: usize,
     path: &Path,
-    done: Settled,
+    done: ImportProgress,
     bytes_read: &BytesRead,
     parts: &mpsc::Sender<io::Result<Part>>,
 ) -> io::Result<()> {
@@ -99,7 +99,7 @@ fn read_file(
 fn read_lines(
     file: usize,
     path: &Path,
-    done: Settled,
+    done: ImportProgress,
     bytes_read: &BytesRead,
     gathered: &mut Gathered<'_>,
 ) -> io::Result<()> {
@@ -161,7 +161,7 @@ impl<'a> Gathered<'a> {
 
 /// The file does not begin with the lines that are settled.
 fn is_another(path: &Path, lines: u64) -> io::Error {
-    let note = settled::note_of(path);
+    let note = import_progress::note_of(path);
     io::Error::other(format!(
         "the first {lines} lines are not those that were imported before. To import the whole file, delete {} if it is \
          there, and start again: unchanged lines are stored once",

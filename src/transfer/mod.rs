@@ -2,10 +2,10 @@
 
 mod export;
 mod import;
+mod import_progress;
 mod input;
 mod packing;
 mod progress;
-mod settled;
 mod window;
 
 use std::{
@@ -64,13 +64,13 @@ pub enum TransferOutcome {
 }
 
 /// The service that is asked: its URL, and the certificates and the token for it.
-struct Service {
+struct RemoteService {
     url: Url,
     trust: Option<Trust>,
     token: Option<Secret>,
 }
 
-impl Service {
+impl RemoteService {
     fn new(url: Option<Url>, token: Option<Secret>, config: &http::Config) -> anyhow::Result<Self> {
         let is_own = url.is_none();
         let own = format!("{}://{}", config.scheme(), config.own_address());
@@ -87,17 +87,17 @@ impl Service {
         path: &str,
         mut headers: Vec<(header::HeaderName, header::HeaderValue)>,
         body: Option<Pieces>,
-    ) -> Result<Streamed, Fault> {
-        let url = self.url.below(path).ok_or_else(|| Fault::Final(format!("{path} is no path")))?;
+    ) -> Result<Streamed, AttemptError> {
+        let url = self.url.below(path).ok_or_else(|| AttemptError::Final(format!("{path} is no path")))?;
         if let Some(token) = &self.token {
             let value = header::HeaderValue::try_from(format!("Bearer {}", token.reveal()));
-            let mut value =
-                value.map_err(|_| Fault::Final("the token has characters that no header has".into()))?;
+            let mut value = value
+                .map_err(|_| AttemptError::Final("the token has characters that no header has".into()))?;
             value.set_sensitive(true);
             headers.push((header::AUTHORIZATION, value));
         }
         let answer = client::stream(method, &url, &headers, body, self.trust.as_ref(), PATIENCE).await;
-        let answer = answer.map_err(|error| Fault::Transient(format!("{url}: {error}"), None))?;
+        let answer = answer.map_err(|error| AttemptError::Transient(format!("{url}: {error}"), None))?;
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -110,8 +110,8 @@ impl Service {
             | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Err(Fault::Transient(text, retry_after)),
-            _ => Err(Fault::Final(text)),
+            | StatusCode::GATEWAY_TIMEOUT => Err(AttemptError::Transient(text, retry_after)),
+            _ => Err(AttemptError::Final(text)),
         }
     }
 }
@@ -160,13 +160,13 @@ async fn next_piece(answer: &mut Streamed) -> io::Result<Option<Bytes>> {
 
 /// The fault that ended an attempt.
 #[derive(Debug)]
-enum Fault {
+enum AttemptError {
     /// Another attempt may succeed, after that time if there is one.
     Transient(String, Option<Duration>),
     Final(String),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for AttemptError {
     fn from(error: io::Error) -> Self {
         Self::Transient(error.to_string(), None)
     }
@@ -193,10 +193,10 @@ impl Attempts {
     /// # Errors
     ///
     /// No further attempt is to be made.
-    async fn after(&mut self, fault: Fault) -> anyhow::Result<()> {
+    async fn after(&mut self, fault: AttemptError) -> anyhow::Result<()> {
         let (text, retry_after) = match fault {
-            Fault::Transient(text, retry_after) => (text, retry_after),
-            Fault::Final(text) => anyhow::bail!(text),
+            AttemptError::Transient(text, retry_after) => (text, retry_after),
+            AttemptError::Final(text) => anyhow::bail!(text),
         };
         anyhow::ensure!(self.last_got_on.elapsed() < PATIENCE, "given up after {PATIENCE:?}: {text}");
         let wait = self.backoff.next_wait();

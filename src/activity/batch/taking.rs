@@ -144,7 +144,7 @@ impl Taking {
                 has_room = self.take(events).await;
             }
             let was_full = self.progress.is_full();
-            self.settle();
+            self.write_receipts();
             if self.receipts.len() >= CHUNK || (!has_room && self.receipts.len() > 0) {
                 return Some(self.receipts.split());
             }
@@ -232,7 +232,7 @@ impl Taking {
     }
 
     /// Writes the receipts that can be written, in order, up to a chunk.
-    fn settle(&mut self) {
+    fn write_receipts(&mut self) {
         let mut task = Task::from_waker(Waker::noop());
         while self.receipts.len() < CHUNK
             && let Some((number, bytes, taken)) = self.progress.window.front_mut()

@@ -96,7 +96,7 @@ impl EventStreams {
     }
 
     /// A place for one more, of that client where it is known.
-    fn enter(self: &Arc<Self>, client: Option<&str>) -> Result<Slot, Problem> {
+    fn enter(self: &Arc<Self>, client: Option<&str>) -> Result<StreamSlot, Problem> {
         let mut places = self.places();
         let own = client.and_then(|client| places.of.get(client)).copied().unwrap_or_default();
         if places.taken >= self.max || own >= self.max.div_ceil(SHARES) {
@@ -108,7 +108,7 @@ impl EventStreams {
         if let Some(client) = &client {
             places.of.insert(Box::clone(client), own + 1);
         }
-        Ok(Slot { streams: Arc::clone(self), client })
+        Ok(StreamSlot { streams: Arc::clone(self), client })
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -168,12 +168,12 @@ struct Places {
 }
 
 /// The place of an open stream.
-struct Slot {
+struct StreamSlot {
     streams: Arc<EventStreams>,
     client: Option<Box<str>>,
 }
 
-impl Slot {
+impl StreamSlot {
     /// The right to read the store once.
     async fn permit(&self) -> Option<Permit> {
         self.streams.reads.acquire().await
@@ -185,7 +185,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut places = self.streams.places();
         places.taken -= 1;

@@ -43,18 +43,18 @@ const CHECK: Duration = Duration::from_secs(1);
 
 /// Events that came together, as messages.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct MessageBatch {
     /// All of them.
     text: Bytes,
-    /// Each event, and where its message ends.
+    /// Each event, and the end of its message in the text.
     pub(super) events: Vec<(Arc<StoredEvent>, usize)>,
     /// The boundary after them.
     pub(super) end: Arc<Positions>,
     made: Instant,
 }
 
-impl Batch {
-    /// Of the next events, as many as a piece has room for. Moves the boundary before them on.
+impl MessageBatch {
+    /// A batch of the next events, as many as a piece has room for. Moves the boundary past them.
     fn of(events: &mut vec::IntoIter<Arc<StoredEvent>>, boundary: &mut Positions) -> Self {
         let (mut text, mut those) = (BytesMut::new(), Vec::new());
         while text.len() < PIECE
@@ -87,18 +87,18 @@ impl Batch {
 pub(super) struct Tail {
     /// The partitions that it covers.
     pub(super) coverage: Coverage,
-    state: Mutex<State>,
+    state: Mutex<TailState>,
     /// Changes with each batch, and when it ends.
     changes: watch::Sender<()>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TailState {
     /// The boundary before the first batch that is kept.
     start: Positions,
     /// The number of that batch.
     first: u64,
-    batches: VecDeque<Arc<Batch>>,
+    batches: VecDeque<Arc<MessageBatch>>,
     bytes: usize,
     end: Arc<Positions>,
     ended: bool,
@@ -113,7 +113,7 @@ pub(super) struct Seat {
 
 /// The next batch for a seat.
 pub(super) enum Next {
-    Batch(Arc<Batch>),
+    Batch(Arc<MessageBatch>),
     /// It is not kept any more.
     Overtaken,
     /// There is none, and there will be none.
@@ -121,7 +121,7 @@ pub(super) enum Next {
 }
 
 /// The place at which a reader with a cursor goes on.
-pub(super) enum Place {
+pub(super) enum ResumePoint {
     /// Among the batches.
     Seat(Seat),
     /// In the store, up to this boundary.
@@ -139,8 +139,14 @@ impl Tail {
             end.0 = restored.iter().map(|it| (*it, end.0.get(it).copied().unwrap_or_default())).collect();
         }
         let end = Arc::new(end);
-        let state =
-            State { start: (*end).clone(), first: 0, batches: VecDeque::new(), bytes: 0, end, ended: false };
+        let state = TailState {
+            start: (*end).clone(),
+            first: 0,
+            batches: VecDeque::new(),
+            bytes: 0,
+            end,
+            ended: false,
+        };
         Self { coverage, state: Mutex::new(state), changes: watch::Sender::default() }
     }
 
@@ -154,23 +160,23 @@ impl Tail {
     }
 
     /// The place at which to go on after that boundary. A partition that it does not name is read from its beginning.
-    pub(super) fn place(&self, cursor: &Positions) -> Place {
+    pub(super) fn place(&self, cursor: &Positions) -> ResumePoint {
         let state = self.state();
         if state.ended {
-            return Place::Ended;
+            return ResumePoint::Ended;
         }
         let changes = self.changes.subscribe();
         if !is_past(cursor, &state.start) {
-            return Place::Behind(Arc::clone(&state.end));
+            return ResumePoint::Behind(Arc::clone(&state.end));
         }
         let passed = state.batches.iter().take_while(|batch| is_past(cursor, &batch.end)).count();
         let left: usize = state.batches.iter().skip(passed).map(|batch| batch.text.len()).sum();
         let is_old = state.batches.get(passed).is_some_and(|next| next.made.elapsed() > FRESH);
         // Where many are left, the next ones may leave before they are taken.
         if is_old || left > KEPT / 2 {
-            return Place::Behind(Arc::clone(&state.end));
+            return ResumePoint::Behind(Arc::clone(&state.end));
         }
-        Place::Seat(Seat { next: state.first + passed as u64, changes })
+        ResumePoint::Seat(Seat { next: state.first + passed as u64, changes })
     }
 
     /// The next batch for that seat, once there is one.
@@ -265,7 +271,7 @@ impl Tail {
         let mut events = events.into_iter();
         let mut batches = Vec::new();
         while events.len() > 0 {
-            batches.push(Batch::of(&mut events, &mut end));
+            batches.push(MessageBatch::of(&mut events, &mut end));
         }
         end.0.extend(boundary.0);
         let end = Arc::new(end);
@@ -287,15 +293,15 @@ impl Tail {
         self.changes.send_replace(());
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TailState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl TailState {
     /// Drops the oldest batches, as far as they are too much or too old.
     fn drop_oldest(&mut self) {
-        let goes = |bytes: usize, oldest: &Batch| bytes > KEPT || oldest.made.elapsed() > KEPT_FOR;
+        let goes = |bytes: usize, oldest: &MessageBatch| bytes > KEPT || oldest.made.elapsed() > KEPT_FOR;
         while let Some(oldest) = self.batches.pop_front_if(|oldest| goes(self.bytes, oldest)) {
             self.bytes -= oldest.text.len();
             self.first += 1;

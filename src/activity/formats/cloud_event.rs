@@ -311,7 +311,7 @@ fn payload_of<'a>(data: Option<Member<'a>>, mut kept: Vec<Member<'a>>) -> Result
 /// Appends an event in the JSON format. A CloudEvent goes out as it came in.
 pub(in crate::activity) fn push(to: &mut BytesMut, event: &ActivityEvent) {
     let payload = event.payload();
-    let kept = Kept::of(payload);
+    let kept = KeptAttributes::of(payload);
     let own_id = json_string(&event.id().hyphenated().to_string());
     let time = DateTime::from_timestamp_millis(event.timestamp_millis()).unwrap_or_default();
     let member = |to: &mut BytesMut, name: &str, value: &str| {
@@ -341,7 +341,7 @@ pub(in crate::activity) fn push(to: &mut BytesMut, event: &ActivityEvent) {
 /// The data in a payload. They are the payload without the member that keeps the rest of a CloudEvent. Data that are no object
 /// are in that member. Without data it is `{}`.
 pub(in crate::activity) fn data_of(payload: &str) -> Cow<'_, str> {
-    let kept = Kept::of(payload);
+    let kept = KeptAttributes::of(payload);
     match kept.data(payload) {
         // Nothing is kept, as of most payloads.
         Some(_) if kept.rest.is_none() => Cow::Borrowed(payload),
@@ -352,13 +352,13 @@ pub(in crate::activity) fn data_of(payload: &str) -> Cow<'_, str> {
 
 /// The attributes of a CloudEvent that its payload keeps.
 #[derive(Default)]
-struct Kept<'a> {
+struct KeptAttributes<'a> {
     members: Vec<(String, &'a RawValue)>,
     /// The payload without it; `None` where nothing is kept.
     rest: Option<String>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> KeptAttributes<'a> {
     fn of(payload: &'a str) -> Self {
         // Most payloads have none, which is seen sooner than read.
         if !payload.contains(KEPT) {

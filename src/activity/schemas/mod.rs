@@ -87,9 +87,9 @@ pub struct SchemaFault {
 /// The schemas of payloads. They are read again when their files change. Where they cannot be used then, those that were read
 /// before stay in use.
 #[derive(Clone)]
-pub struct Schemas(Arc<Kept>);
+pub struct Schemas(Arc<SchemaSet>);
 
-struct Kept {
+struct SchemaSet {
     folder: PathBuf,
     mode: SchemaMode,
     compiled: FromFiles<Compiled>,
@@ -105,7 +105,7 @@ impl Schemas {
     /// Each fault of the folder with its file, as a clause; or that this build has no schemas.
     pub fn open(folder: PathBuf, mode: SchemaMode) -> Result<Self, String> {
         let compiled = compiled::open(folder.clone())?;
-        Ok(Self(Arc::new(Kept { folder, mode, compiled, violations: Mutex::default() })))
+        Ok(Self(Arc::new(SchemaSet { folder, mode, compiled, violations: Mutex::default() })))
     }
 
     /// The faults of a payload of that type, which is JSON; those of one place are one, and further ones than the first 20 are

@@ -11,7 +11,7 @@ use super::{beside, input::Digest, read_note};
 
 /// The lines of a file that are settled: each is stored or refused.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Settled {
+pub(super) struct ImportProgress {
     pub(super) lines: u64,
     /// The number of refused lines among them.
     pub(super) refused: u64,
@@ -19,7 +19,7 @@ pub(super) struct Settled {
     pub(super) digest: Digest,
 }
 
-impl Settled {
+impl ImportProgress {
     /// Reads them from the note beside that file. Without a note there are none.
     pub(super) fn noted(path: &Path) -> anyhow::Result<Self> {
         let note = note_of(path);
