@@ -86,7 +86,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         embedded: config.embedded,
         shutdown: shutdown.clone(),
         admin_auth,
-        memberships: vec![GroupMembership::of(&consuming, kafka.status())],
+        memberships: vec![GroupMembership::new(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
         status_source: Some(Arc::new(StoreStatus {
             store: Arc::clone(&store),

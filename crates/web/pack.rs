@@ -33,7 +33,7 @@ fn pack_file(path: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where a file of that name is packed to.
+/// The path to which a file of that name is packed.
 pub(crate) fn out(name: &str) -> Result<PathBuf, Box<dyn Error>> {
     #[expect(clippy::disallowed_methods, reason = "Cargo says by it where to write")]
     let folder = env::var("OUT_DIR")?;

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
 use highwater::{
-    activity::{Api, BatchLimits, Config, EventStreams, LoggedEvents, PATHS, StoreStatus, record, routes},
+    activity::{
+        Api, Config, EventStreams, LoggedEvents, PATHS, PostedBatchLimits, StoreStatus, record, routes,
+    },
     store::{self, ActivityEvent, EventRecord, EventStore as _, MemoryStore},
 };
 use highwater_kafka::{
@@ -104,7 +106,7 @@ impl Service {
             store: store.clone(),
             config: Config {
                 event_types: ["LOGIN", "LOGOUT"].map(String::from).into(),
-                batch: BatchLimits { max_events: 20, max_bytes: 4_096, pause: Duration::from_secs(5) },
+                batch: PostedBatchLimits { max_events: 20, max_bytes: 4_096, pause: Duration::from_secs(5) },
                 schemas: None,
                 max_event_streams: 1,
                 logged_events: LoggedEvents::NONE,

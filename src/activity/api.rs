@@ -41,7 +41,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Has the data of an event judged by the schema of its type.
+    /// Judges the data of an event by the schema of its type.
     ///
     /// # Errors
     ///
@@ -61,14 +61,14 @@ impl Api {
         membership.map(|it| coverage(&it.status.borrow().group)).unwrap_or_default()
     }
 
-    /// Of each partition of this instance, the end of its log as last seen.
+    /// The end of the log of each partition of this instance, as last seen.
     pub(super) fn log_ends(&self) -> BTreeMap<i32, i64> {
         let Some(membership) = self.operations.memberships.first() else { return BTreeMap::new() };
         let status = membership.status.borrow();
         status.group.partitions.iter().map(|held| (held.partition, held.end)).collect()
     }
 
-    /// Of each restored partition of this instance, the offset below which its records are processed.
+    /// The offset below which the records are processed, of each restored partition of this instance.
     pub(super) fn restored_offsets(&self) -> BTreeMap<i32, i64> {
         let Some(membership) = self.operations.memberships.first() else { return BTreeMap::new() };
         let status = membership.status.borrow();

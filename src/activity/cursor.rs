@@ -16,7 +16,7 @@ pub(super) fn encode(positions: &Positions) -> String {
     text
 }
 
-/// What is wrong with a cursor.
+/// The fault of a cursor.
 pub(super) const UNKNOWN: &str = "is not one that an answer had: start again without it";
 
 /// The boundary of a cursor.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// Which events are logged. An event has a line when it is published and one when it is processed; it has both or neither,
+/// The events that are logged. An event has a line when it is published and one when it is processed. It has both or neither,
 /// on every instance, since its id decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoggedEvents(u32);

@@ -25,7 +25,7 @@ mod topic_record;
 
 pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
-pub use batch::BatchLimits;
+pub use batch::PostedBatchLimits;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
 pub use event_stream::EventStreams;
@@ -47,7 +47,7 @@ pub struct Config {
     /// The event types that `POST /events/generate` takes, compared exactly.
     pub event_types: Vec<String>,
     /// The bounds of `POST /events/batch`.
-    pub batch: BatchLimits,
+    pub batch: PostedBatchLimits,
     /// The schemas of payloads.
     pub schemas: Option<Schemas>,
     /// The most readers of `GET /events/stream` at a time.

@@ -23,13 +23,13 @@ const TARGET: &str = "highwater::processed";
 const ERASURE: &str = "highwater::erasure";
 
 /// Events of a batch that go to the store together.
-struct Run {
-    /// Of each event, its index in the batch.
+struct EventRun {
+    /// The index of each event in the batch.
     indexes: Vec<usize>,
     events: Vec<EventRecord>,
 }
 
-impl Run {
+impl EventRun {
     fn with_capacity(events: usize) -> Self {
         Self { indexes: Vec::with_capacity(events), events: Vec::with_capacity(events) }
     }
@@ -70,7 +70,7 @@ impl Processor {
         let not_beyond_end = |next: LogPosition| if next.offset < end.offset { next } else { end };
         let mut before = None;
         let mut erased_below = self.store.erased_below(partition);
-        let mut run = Run::with_capacity(records.len());
+        let mut run = EventRun::with_capacity(records.len());
         let mut is_at_end = false;
         for (index, record) in records.into_iter().enumerate() {
             let source = batch.record(index);
@@ -114,11 +114,11 @@ impl Processor {
     async fn admit(
         &self,
         batch: &Batch<'_, TopicRecord>,
-        run: Run,
+        run: EventRun,
         next: LogPosition,
         are_new: bool,
     ) -> Result<(), RetryFrom> {
-        let Run { indexes, events } = run;
+        let EventRun { indexes, events } = run;
         let failed =
             |error| RetryFrom::new(indexes.first().copied().unwrap_or(0), TransientError::new(error));
         let admissions = self.store.admit(batch.partition(), events, next).await.map_err(failed)?;

@@ -21,7 +21,7 @@ use crate::store::ActivityEvent;
 /// and then set aside. An answer wraps a value in two levels more, and parsers such as serde_json's stop
 /// at 128.
 pub const MAX_DEPTH: usize = 100;
-/// How much of a faulty value is quoted, in characters.
+/// The most of a faulty value that is quoted, in characters.
 const QUOTED: usize = 60;
 
 /// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their

@@ -1,4 +1,4 @@
-//! What was refused lately: `GET /rejections`. It explains why an event that a client posted is not here.
+//! The latest refusals: `GET /rejections`. They explain why an event that a client posted is not here.
 
 use std::{
     collections::VecDeque,
@@ -27,15 +27,15 @@ const MAX_TEXT: usize = 300;
 
 /// The refusals that are kept. The oldest leave first, so that their memory is bounded.
 #[derive(Debug, Default)]
-pub struct Rejections(Mutex<Kept>);
+pub struct Rejections(Mutex<KeptRejections>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptRejections {
     /// Those of events, and of batches as a whole.
     events: VecDeque<(u64, Rejection)>,
     /// Those of requests that no route saw. Anyone can make these, so they push no others out.
     requests: VecDeque<(u64, Rejection)>,
-    /// How many there were; each is kept with its number.
+    /// The number of refusals so far. Each is kept with its number.
     count: u64,
 }
 
@@ -88,7 +88,7 @@ impl Rejection {
     }
 }
 
-impl Kept {
+impl KeptRejections {
     fn add_event(&mut self, rejection: Rejection) {
         self.count += 1;
         self.events.truncate(KEPT - 1);
@@ -134,7 +134,7 @@ impl Rejections {
         answer(StatusCode::OK, &recent)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, KeptRejections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

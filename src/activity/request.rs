@@ -32,7 +32,7 @@ pub enum AllowedTypes<'a> {
 }
 
 impl AllowedTypes<'_> {
-    /// The event type of that JSON, or what is wrong with it.
+    /// The event type of that JSON, or its fault.
     pub(super) fn check<'v>(&self, json: Option<&'v str>) -> Checked<Cow<'v, str>> {
         match self {
             Self::Only(types) => one_of(json, types),
@@ -151,7 +151,7 @@ pub(super) fn of_event(id: Uuid, problem: Problem) -> Problem {
     problem.with_member(EVENT_ID, id.to_string())
 }
 
-/// A value, or what it must be.
+/// A value, or its fault, such as `must be a string`.
 pub(super) type Checked<T> = Result<T, Cow<'static, str>>;
 
 /// The text of a JSON string.

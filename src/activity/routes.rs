@@ -224,7 +224,7 @@ fn admitted(
     )
 }
 
-/// The full path, the query string and `Accept` of a listing, and what its client may see.
+/// The full path, the query string and `Accept` of a listing, and the grant of its client.
 type ListingParts = (FullPath, String, Option<HeaderValue>, Grant);
 
 fn listing_parts() -> impl Filter<Extract = (ListingParts,), Error = Rejection> + Copy {

@@ -1,4 +1,4 @@
-//! The part of `/health` and `/metrics` that only this service has: its store, and who follows it.
+//! The part of `/health` and `/metrics` that only this service has: its store, and the streams that follow it.
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ mod environment;
 mod eventlog;
 mod fault;
 mod https;
+mod kafka;
 mod key_commands;
 mod platform;
 mod reader;
@@ -19,6 +20,7 @@ mod replay_command;
 mod schemas;
 mod secret;
 mod security;
+mod server;
 mod setting;
 #[cfg(feature = "postgres")]
 mod store;
@@ -33,8 +35,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 use highwater_commerce::StateConfig;
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig, security::Secret};
 use highwater_web::{
-    dead_letters,
-    http::{self, AllowedHosts, AllowedOrigins, Cors},
+    dead_letters, http,
     trace::{TraceConfig, Tracer},
 };
 
@@ -244,73 +245,22 @@ fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &
         Service::EventLog(_) => (eventlog_port, group_id, eventlog_max_body_bytes),
         _ => (port, group_id, max_body_bytes),
     };
-    let host = reader.value(&table::HOST);
+    let own = server::OwnSettings { host: reader.value(&table::HOST), port, max_body_bytes };
     let admin = secret::admin(reader);
     let (drain_delay, shutdown_timeout) =
         (reader.value(&table::DRAIN_DELAY), reader.value(&table::SHUTDOWN_TIMEOUT));
-    let http = http::Config {
-        host,
-        port,
-        hosts: match reader.value(&table::ALLOWED_HOSTS) {
-            Some(names) => AllowedHosts::Named(names),
-            None if host.is_loopback() => AllowedHosts::Loopback,
-            None => AllowedHosts::Any,
-        },
-        trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
-        trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
-        access_log: reader.value(&table::ACCESS_LOG),
-        https: https::read(reader),
-        ops_port: reader.value(&table::OPS_PORT),
-        max_connections: reader.value(&table::MAX_CONNECTIONS),
-        max_connections_per_address: reader.value(&table::MAX_CONNECTIONS_PER_ADDRESS),
-        max_bytes: reader.value(&table::HTTP_MAX_BYTES),
-        max_body_bytes,
-        max_depth: reader.value(&table::MAX_DEPTH),
-        header_timeout: reader.value(&table::HEADER_TIMEOUT),
-        body_timeout: reader.value(&table::BODY_TIMEOUT),
-        request_timeout: reader.value(&table::REQUEST_TIMEOUT),
-        metrics_port: reader.value(&table::METRICS_PORT),
-        cors: cors(reader, service),
-        auth: auth::read(reader, service, admin.is_some()),
-        tracer: None,
-        // Half of the time after the drain, so that the rest of the stop has time, too.
-        stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
-    };
-    let activity = activity::Config {
-        event_types: reader.value(&table::EVENT_TYPES),
-        batch: activity::BatchLimits {
-            max_events: reader.value(&table::BATCH_MAX_EVENTS),
-            max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
-            pause: reader.value(&table::STREAM_PAUSE),
-        },
-        schemas: schemas::read(reader, service),
-        max_event_streams: reader
-            .value(&table::MAX_EVENT_STREAMS)
-            .unwrap_or_else(|| http.max_connections.div_ceil(2)),
-        logged_events: reader.value(&table::LOG_EVENTS),
-    };
-    let brokers = reader.value(&table::KAFKA_BROKERS);
-    let embedded = brokers.is_none();
-    let kafka = ClusterConfig::new(brokers.unwrap_or_default())
-        .with_security(security::read(reader))
-        .with_client_id(reader.value(&table::KAFKA_CLIENT_ID))
-        .with_connect_timeout(reader.value(&table::KAFKA_CONNECT_TIMEOUT))
-        .with_request_timeout(reader.value(&table::KAFKA_REQUEST_TIMEOUT));
-    let (topic, dead_letter_topic) = topics(reader);
+    // Half of the time after the drain, so that the rest of the stop has time, too.
+    let stop_timeout = shutdown_timeout.saturating_sub(drain_delay) / 2;
+    let http = server::read(reader, service, own, admin.is_some(), stop_timeout);
+    let activity = activity(reader, service, &http);
+    let (kafka, embedded) = kafka::cluster(reader);
+    let (topic, dead_letter_topic) = kafka::topics(reader);
     #[cfg(feature = "postgres")]
     let postgres = store::read(reader, &topic.name);
     #[cfg(not(feature = "postgres"))]
     checks::check_without_postgres(reader);
     let dead_letters = dead_letters::Config { admin, redrive_max: reader.value(&table::REDRIVE_MAX) };
-    let (users_topic, orders_topic) =
-        (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
-    let partitions = reader.value(&table::STATE_PARTITIONS);
-    let state_topic = |name| topic.clone().with_name(name).with_partitions(partitions).with_retention(None);
-    let state = StateConfig {
-        users: state_topic(users_topic),
-        orders: state_topic(orders_topic),
-        max_bytes: reader.value(&table::STATE_MAX_BYTES),
-    };
+    let state = state(reader, &topic);
     let eventlog = matches!(service, Service::EventLog(_)).then(|| eventlog::read(reader, http.clone()));
     Config {
         kafka,
@@ -318,26 +268,8 @@ fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &
         topic,
         dead_letter_topic,
         dead_letters,
-        producer: ProducerConfig::default()
-            .with_timeout(reader.value(&table::PRODUCE_TIMEOUT))
-            .with_queue_records(reader.value(&table::PRODUCE_QUEUE_EVENTS))
-            .with_queue_bytes(reader.value(&table::PRODUCE_QUEUE_BYTES))
-            .with_batch_max_bytes(reader.value(&table::BATCH_MAX_BYTES))
-            .with_idempotence(reader.value(&table::ENABLE_IDEMPOTENCE))
-            .with_breaker_after(reader.value(&table::BREAKER_AFTER)),
-        consumer: ConsumerConfig::new(group_id)
-            .with_protocol(reader.value(&table::GROUP_PROTOCOL))
-            .with_assignors(reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY))
-            .with_instance_id(reader.value(&table::KAFKA_GROUP_INSTANCE_ID))
-            .with_leave_on_stop(reader.value(&table::GROUP_ON_STOP))
-            .with_session_timeout(reader.value(&table::KAFKA_SESSION_TIMEOUT))
-            .with_rebalance_timeout(reader.value(&table::KAFKA_REBALANCE_TIMEOUT))
-            .with_heartbeat_interval(reader.value(&table::KAFKA_HEARTBEAT_INTERVAL))
-            .with_max_processing(reader.value(&table::MAX_PROCESSING))
-            .with_commit_interval(reader.value(&table::COMMIT_INTERVAL))
-            .with_offset_reset(reader.value(&table::OFFSET_RESET))
-            .with_metadata_max_age(reader.value(&table::METADATA_MAX_AGE))
-            .with_fetch_max_bytes(reader.value(&table::FETCH_MAX_BYTES)),
+        producer: kafka::producer(reader),
+        consumer: kafka::consumer(reader, group_id),
         http,
         store: stores::Config {
             max_events: reader.value(&table::STORE_MAX_EVENTS),
@@ -363,35 +295,36 @@ fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &
     }
 }
 
-/// The CORS settings of the service, if pages of other sites may call it.
-fn cors(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
-    let (all, of_event_log) =
-        (reader.value(&table::CORS_ORIGINS), reader.value(&table::EVENTLOG_CORS_ORIGINS));
-    let headers = reader.value(&table::CORS_HEADERS).unwrap_or_default();
-    let credentials = reader.value(&table::CORS_CREDENTIALS);
-    let (origins, setting) = match service {
-        Service::EventLog(_) if of_event_log.is_some() => (of_event_log, &table::EVENTLOG_CORS_ORIGINS),
-        _ => (all, &table::CORS_ORIGINS),
-    };
-    let pair = [
-        (setting.variable, reader.text(setting)),
-        (table::CORS_CREDENTIALS.variable, reader.text(&table::CORS_CREDENTIALS)),
-    ];
-    let is_any = origins == Some(AllowedOrigins::Any);
-    reader.require(!credentials || !is_any, &pair, "credentials are for sites that are named");
-    origins.map(|origins| Cors { origins, headers, credentials })
+/// The settings of the activity service.
+fn activity(
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
+    service: &Service,
+    http: &http::Config,
+) -> activity::Config {
+    activity::Config {
+        event_types: reader.value(&table::EVENT_TYPES),
+        batch: activity::PostedBatchLimits {
+            max_events: reader.value(&table::BATCH_MAX_EVENTS),
+            max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(http.max_body_bytes),
+            pause: reader.value(&table::STREAM_PAUSE),
+        },
+        schemas: schemas::read(reader, service),
+        max_event_streams: reader
+            .value(&table::MAX_EVENT_STREAMS)
+            .unwrap_or_else(|| http.max_connections.div_ceil(2)),
+        logged_events: reader.value(&table::LOG_EVENTS),
+    }
 }
 
-/// The topics of events and of dead letters.
-fn topics(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
-    let topic = TopicConfig::new(reader.value(&table::KAFKA_TOPIC))
-        .with_partitions(reader.value(&table::KAFKA_TOPIC_PARTITIONS))
-        .with_replication_factor(reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR))
-        .with_retention(reader.value(&table::KAFKA_TOPIC_RETENTION))
-        .with_max_message_bytes(reader.value(&table::KAFKA_TOPIC_MAX_MESSAGE_BYTES));
-    let mut dead_letter_topic = topic.dead_letters();
-    if let Some(name) = reader.value(&table::KAFKA_DEAD_LETTER_TOPIC) {
-        dead_letter_topic.name = name;
+/// The settings of the state of users and orders. Its topics are as the topic of events is, but for these.
+fn state(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, topic: &TopicConfig) -> StateConfig {
+    let (users_topic, orders_topic) =
+        (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
+    let partitions = reader.value(&table::STATE_PARTITIONS);
+    let state_topic = |name| topic.clone().with_name(name).with_partitions(partitions).with_retention(None);
+    StateConfig {
+        users: state_topic(users_topic),
+        orders: state_topic(orders_topic),
+        max_bytes: reader.value(&table::STATE_MAX_BYTES),
     }
-    (topic, dead_letter_topic)
 }

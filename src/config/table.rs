@@ -10,7 +10,7 @@ use highwater_web::http::AccessLog;
 
 pub(super) use super::setting::{Describe, Description, Setting};
 use super::values::{
-    Assignors, Attributes, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions,
+    Assignors, Attributes, AuthMethods, AwsEndpoint, Brokers, Directives, Durations, EventTypes, Extensions,
     File, Folder, HTTP_JSON, HeaderNames, Headers, Host, HostNames, HttpUrl, InstanceId, Jwks, MILLISECONDS,
     Mechanism, Networks, OneOf, Or, Origins, Password, Protocol, RatesASecond, Ratio, SAMPLERS, Sampling,
     Share, Size, Text, Token, TopicName, TrustedOrigins, Whole,
@@ -334,7 +334,7 @@ settings! {
             "How long connecting to SQL Server may take, login included.";
         DYNAMODB_TABLE: Text = "eventlog-details", Text { longest: 255 },
             "The DynamoDB table, which keeps the details.";
-        AWS_ENDPOINT_URL_DYNAMODB: Or<Endpoint> = "", Or::unset(Endpoint),
+        AWS_ENDPOINT_URL_DYNAMODB: Or<AwsEndpoint> = "", Or::unset(AwsEndpoint),
             "The endpoint of DynamoDB, such as DynamoDB Local; unset, the region's own.";
         AWS_REGION: Text = "us-east-1", Text { longest: 64 },
             "The region of DynamoDB.";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::{
     Arg, ArgAction, ArgMatches, Command,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -97,10 +97,7 @@ pub(super) fn import_of(flags: &ArgMatches) -> ImportTask {
 
 pub(super) fn export_of(flags: &ArgMatches) -> ExportTask {
     let text = |name: &str| flags.get_one::<String>(name).cloned();
-    let time = |name: &str| {
-        let time = flags.get_one::<DateTime<Utc>>(name)?;
-        Some(time.to_rfc3339_opts(SecondsFormat::Millis, true))
-    };
+    let time = |name: &str| flags.get_one::<DateTime<Utc>>(name).map(timestamp::format);
     let filters = [
         ("userId", text("user-id")),
         ("eventType", text("event-type")),

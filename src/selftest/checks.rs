@@ -18,14 +18,14 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const SHOWN: usize = 300;
 
 /// A service under test, reached over HTTP.
-pub(super) struct Service {
+pub(super) struct ServiceUnderTest {
     address: SocketAddr,
     https: Option<Https>,
     /// The credential of each request.
     token: Option<Secret>,
 }
 
-impl Service {
+impl ServiceUnderTest {
     pub(super) fn at(address: SocketAddr, https: Option<Https>) -> Self {
         Self { address, https, token: None }
     }

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    checks::{Service, shown, text},
+    checks::{ServiceUnderTest, shown, text},
     report::Report,
-    second::Second,
+    second::SecondInstance,
 };
 use crate::config::Config;
 
@@ -27,7 +27,7 @@ const MALFORMED: [(&str, Option<&str>); 3] = [
 /// Starts a second service, checks it, and deletes its topics and groups, also after a shutdown.
 pub(super) async fn check(config: Config, name: &str, shutdown: &Shutdown, report: &mut Report<'_>) {
     let types = config.activity.event_types.clone();
-    let second = match Second::start(config, name).await {
+    let second = match SecondInstance::start(config, name).await {
         Ok(second) => second,
         Err(error) => {
             report.check("it starts", Err(error));
@@ -43,7 +43,7 @@ pub(super) async fn check(config: Config, name: &str, shutdown: &Shutdown, repor
     report.check("it stops, and its topics and groups are deleted", second.end().await);
 }
 
-async fn story(second: &Second, name: &str, types: &[String], report: &mut Report<'_>) {
+async fn story(second: &SecondInstance, name: &str, types: &[String], report: &mut Report<'_>) {
     if !report.check("its topics are made and its partitions assigned", ready(second).await) {
         return; // no other check would pass
     }
@@ -85,7 +85,7 @@ async fn story(second: &Second, name: &str, types: &[String], report: &mut Repor
 }
 
 /// Waits until the service is ready and has both its topics. The error is the reason that the service gives.
-async fn ready(second: &Second) -> anyhow::Result<()> {
+async fn ready(second: &SecondInstance) -> anyhow::Result<()> {
     let end = Instant::now() + TIMEOUT;
     loop {
         let answer = second.service.ask(&Request::get("/ready")).await?;
@@ -105,7 +105,12 @@ async fn ready(second: &Second) -> anyhow::Result<()> {
 }
 
 /// Posts an event, and waits until it can be read. Returns its id.
-async fn goes_through(service: &Service, route: &str, status: u16, event: &Value) -> anyhow::Result<String> {
+async fn goes_through(
+    service: &ServiceUnderTest,
+    route: &str,
+    status: u16,
+    event: &Value,
+) -> anyhow::Result<String> {
     let taken = service.answers(status, &Request::post(route, event.to_string())).await?;
     let body = taken.json();
     let id = text(&body["eventId"]);
@@ -134,12 +139,12 @@ fn note(stored: anyhow::Result<String>, ids: &mut BTreeSet<String>) -> anyhow::R
     Ok(())
 }
 
-async fn twice(second: &Second, key: &str, value: &str) -> anyhow::Result<()> {
+async fn twice(second: &SecondInstance, key: &str, value: &str) -> anyhow::Result<()> {
     second.write(key, Some(value)).await?;
     second.write(key, Some(value)).await
 }
 
-async fn dead_letters(second: &Second, name: &str) -> anyhow::Result<()> {
+async fn dead_letters(second: &SecondInstance, name: &str) -> anyhow::Result<()> {
     let end = Instant::now() + TIMEOUT;
     let listed = loop {
         let listed = second.service.answers(200, &second.dead_letters()).await?.json();
@@ -172,14 +177,14 @@ fn unique<'a>(events: impl IntoIterator<Item = &'a Value>) -> anyhow::Result<BTr
     Ok(ids)
 }
 
-async fn processed(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()> {
+async fn processed(service: &ServiceUnderTest, ids: &BTreeSet<String>) -> anyhow::Result<()> {
     let listed = service.read("/events/processed").await?;
     let found = unique(listed.as_array().context("no array")?)?;
     ensure!(found == *ids, "{} events are listed, {} were posted", found.len(), ids.len());
     Ok(())
 }
 
-async fn pages(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()> {
+async fn pages(service: &ServiceUnderTest, ids: &BTreeSet<String>) -> anyhow::Result<()> {
     let mut path = "/events/processed?limit=2".to_owned();
     let mut events = Vec::new();
     for _ in 0..=ids.len() {
@@ -196,7 +201,7 @@ async fn pages(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()> 
     bail!("the pages have no end")
 }
 
-async fn selected(service: &Service, name: &str, twin: &Value) -> anyhow::Result<()> {
+async fn selected(service: &ServiceUnderTest, name: &str, twin: &Value) -> anyhow::Result<()> {
     let of_user = service.read(&format!("/api/events/user/{name}")).await?;
     let events = of_user["events"].as_array().context("no events")?;
     // One event of /api/events, the repeated one and the last one.
@@ -221,7 +226,7 @@ async fn selected(service: &Service, name: &str, twin: &Value) -> anyhow::Result
 }
 
 /// Waits until the store has seen the four repeats and each partition is processed to its end.
-async fn caught_up(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()> {
+async fn caught_up(service: &ServiceUnderTest, ids: &BTreeSet<String>) -> anyhow::Result<()> {
     let end = Instant::now() + TIMEOUT;
     loop {
         let health = service.read("/health").await?;

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    checks::{Service, shown},
+    checks::{ServiceUnderTest, shown},
     report::Report,
 };
 use crate::config::Config;
 
 /// Checks the service that runs with these settings. It has no user called `user`, before and after.
-pub(super) async fn check(service: &Service, config: &Config, user: &str, report: &mut Report<'_>) {
+pub(super) async fn check(service: &ServiceUnderTest, config: &Config, user: &str, report: &mut Report<'_>) {
     if !report.check("GET /health: it is up", is_up(service).await) {
         return; // no other request would succeed
     }
@@ -62,7 +62,7 @@ pub(super) async fn check(service: &Service, config: &Config, user: &str, report
     report.check("and nothing of all this is in its data", has_nothing_of(service, user).await);
 }
 
-async fn is_up(service: &Service) -> anyhow::Result<()> {
+async fn is_up(service: &ServiceUnderTest) -> anyhow::Result<()> {
     let health = service.read("/health").await?;
     ensure!(
         health["status"] == "up" && health["service"] == env!("CARGO_PKG_NAME"),
@@ -71,7 +71,7 @@ async fn is_up(service: &Service) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn beside_get(service: &Service) -> anyhow::Result<()> {
+async fn beside_get(service: &ServiceUnderTest) -> anyhow::Result<()> {
     let head = service.answers(200, &Request::new("HEAD", "/ready")).await?;
     ensure!(head.text().is_empty(), "a body after HEAD: {}", shown(&head));
     let options = service.ask(&Request::new("OPTIONS", "/health")).await?;
@@ -79,7 +79,7 @@ async fn beside_get(service: &Service) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn lists(service: &Service) -> anyhow::Result<()> {
+async fn lists(service: &ServiceUnderTest) -> anyhow::Result<()> {
     let page = service.read("/events/processed?limit=1").await?;
     ensure!(page.as_array().is_some_and(|page| page.len() <= 1), "an array expected: {page}");
     let lines =
@@ -88,14 +88,14 @@ async fn lists(service: &Service) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn wraps(service: &Service) -> anyhow::Result<()> {
+async fn wraps(service: &ServiceUnderTest) -> anyhow::Result<()> {
     let page = service.read("/api/events?limit=1").await?;
     let events = page["events"].as_array().map(Vec::len);
     ensure!(events.is_some_and(|events| page["count"] == events), "events and count expected: {page}");
     Ok(())
 }
 
-async fn has_nothing_of(service: &Service, user: &str) -> anyhow::Result<()> {
+async fn has_nothing_of(service: &ServiceUnderTest, user: &str) -> anyhow::Result<()> {
     let processed = service.read(&format!("/events/processed?userId={user}")).await?;
     ensure!(processed == json!([]), "{processed}");
     let of_user = service.read(&format!("/api/events/user/{user}")).await?;

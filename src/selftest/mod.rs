@@ -17,7 +17,7 @@ use highwater_web::shutdown::Shutdown;
 use uuid::Uuid;
 
 use crate::config::Config;
-use checks::Service;
+use checks::ServiceUnderTest;
 use report::Report;
 
 /// Tests the service that runs with these settings, and then a second one. Each check is a line on `out`. Returns whether
@@ -35,7 +35,7 @@ async fn check(config: Config, shutdown: &Shutdown, out: &mut (dyn Write + Send)
     // A prefix that no other user or topic has.
     let name = format!("highwater-selftest-{}", Uuid::new_v4().simple());
     let mut report = Report::new(out);
-    let service = Service::at(config.http.own_address(), config.http.https.clone())
+    let service = ServiceUnderTest::at(config.http.own_address(), config.http.https.clone())
         .with_token(config.selftest_token.clone());
     report.heading(&format!("the service at {}, which keeps no trace of this", service.address()));
     live::check(&service, &config, &name, &mut report).await;

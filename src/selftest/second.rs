@@ -12,7 +12,7 @@ use highwater_web::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
 
-use super::checks::Service;
+use super::checks::ServiceUnderTest;
 use crate::{config::Config, service, store::ActivityEvent};
 
 /// The retention of the topics, for a process that is killed before it deletes them.
@@ -25,8 +25,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 const STORE_MAX_EVENTS: u64 = 1_000_000;
 
 /// The second service, with direct access to its topics.
-pub(super) struct Second {
-    pub(super) service: Service,
+pub(super) struct SecondInstance {
+    pub(super) service: ServiceUnderTest,
     name: String,
     /// The session time-out of the group.
     session: Duration,
@@ -40,7 +40,7 @@ pub(super) struct Second {
     _broker: Option<highwater_kafka_broker::Broker>,
 }
 
-impl Second {
+impl SecondInstance {
     /// Starts the service. The names of its topics and groups begin with `name`.
     pub(super) async fn start(mut config: Config, name: &str) -> anyhow::Result<Self> {
         #[cfg(feature = "embedded-broker")]
@@ -68,7 +68,7 @@ impl Second {
         let events = kafka.topic::<ActivityEvent>(config.topic.clone()).producer(config.producer.clone());
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free")?;
-        let service = Service::at(listener.local_addr()?, None);
+        let service = ServiceUnderTest::at(listener.local_addr()?, None);
         let stop = Shutdown::new();
         let session = config.consumer.session_timeout;
         let running = tokio::spawn(service::run(config, listener.into(), stop.clone()));

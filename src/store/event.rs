@@ -169,7 +169,7 @@ impl ActivityEvent {
         &self.json[self.after_type() - self.event_type_len as usize..self.after_type()]
     }
 
-    /// Where the timestamp is in the JSON.
+    /// The place of the timestamp in the JSON.
     fn timestamp(&self) -> Range<usize> {
         let begin = self.after_type() + TIMESTAMP_FIELD.len();
         begin..begin + TIMESTAMP_LENGTH

@@ -156,8 +156,8 @@ pub trait EventStore: Send + Sync + 'static {
         None
     }
 
-    /// What follows restores the partition from this offset on. Where the store has nothing of it yet, it will not have what came
-    /// before.
+    /// The partition is about to be restored from this offset on. A store that has nothing of it yet will not have the events
+    /// before it.
     fn restores_from(&self, _partition: i32, _offset: i64) {}
 
     /// Whether the partition has reached its bound, so that an older event would not fit.

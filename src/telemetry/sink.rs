@@ -28,7 +28,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The buffer.
 #[derive(Debug)]
 pub(super) struct Sink {
-    state: Mutex<State>,
+    state: Mutex<SinkState>,
     /// Wakes the writer: there are lines.
     arrived: Condvar,
     /// Wakes the callers of `flush`: lines were written.
@@ -37,7 +37,7 @@ pub(super) struct Sink {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SinkState {
     lines: Vec<u8>,
     /// The size of the batch that is being written.
     writing: usize,
@@ -99,7 +99,7 @@ impl Sink {
         let target = state.taken;
         state.is_urgent = true;
         self.arrived.notify_one();
-        let waiting = |state: &mut State| state.done < target && !state.is_closed;
+        let waiting = |state: &mut SinkState| state.done < target && !state.is_closed;
         let (state, waited) =
             self.written.wait_timeout_while(state, timeout, waiting).unwrap_or_else(PoisonError::into_inner);
         !waited.timed_out() && state.done >= target
@@ -112,7 +112,7 @@ impl Sink {
         self.written.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SinkState> {
         // Nothing under the lock panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +152,7 @@ impl Sink {
         batch.shrink_to(FULL_BATCH);
 
         let lingers =
-            |state: &mut State| state.lines.len() < FULL_BATCH && !state.is_urgent && !state.is_closed;
+            |state: &mut SinkState| state.lines.len() < FULL_BATCH && !state.is_urgent && !state.is_closed;
         state =
             self.arrived.wait_timeout_while(state, pause, lingers).unwrap_or_else(PoisonError::into_inner).0;
         if state.is_closed && pause == RETRY_PAUSE {

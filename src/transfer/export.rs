@@ -17,7 +17,7 @@ use highwater_web::{
 };
 
 use super::{
-    Attempts, ExportTask, Fault, LineSplitter, Service, TransferOutcome, beside, next_piece,
+    AttemptError, Attempts, ExportTask, LineSplitter, RemoteService, TransferOutcome, beside, next_piece,
     packing::Packing,
     progress::{Figures, ProgressLine},
     read_note,
@@ -36,7 +36,7 @@ pub async fn export(
     token: Option<Secret>,
     config: &http::Config,
 ) -> anyhow::Result<TransferOutcome> {
-    let service = Service::new(task.url.clone(), token, config)?;
+    let service = RemoteService::new(task.url.clone(), token, config)?;
     let mut export = Export::new(task)?;
     let mut attempts = Attempts::new();
     while let Some(path) = export.next.clone() {
@@ -55,7 +55,7 @@ struct Export {
     next: Option<String>,
     output: Box<dyn Write + Send>,
     packing: Packing,
-    /// How long the output is.
+    /// The length of the output, in bytes.
     length: u64,
     /// The file of the [`Note`], for `--resume`.
     note: Option<PathBuf>,
@@ -108,7 +108,7 @@ impl Export {
     }
 
     /// Writes the events of a page. One that breaks off is read again as a whole.
-    async fn page(&mut self, service: &Service, path: &str) -> Result<(), Fault> {
+    async fn page(&mut self, service: &RemoteService, path: &str) -> Result<(), AttemptError> {
         let headers = vec![(header::ACCEPT, header::HeaderValue::from_static(NDJSON))];
         let mut answer = service.ask(Method::GET, path, headers, None).await?;
         let (mut page, mut events) = (Vec::new(), 0);
@@ -121,17 +121,17 @@ impl Export {
                     page.extend_from_slice(line);
                     page.push(b'\n');
                 }
-                Ok::<_, Fault>(())
+                Ok::<_, AttemptError>(())
             })?;
         }
         if events > 0 {
-            self.write(&page).map_err(|error| Fault::Final(format!("the output: {error}")))?;
+            self.write(&page).map_err(|error| AttemptError::Final(format!("the output: {error}")))?;
         }
         self.events += events;
         self.left = self.left.map(|left| left - events);
         self.is_whole &= is_whole(&answer);
         self.next = next_of(&answer).filter(|_| self.left != Some(0));
-        self.note_next().map_err(|error| Fault::Final(format!("the note for --resume: {error}")))?;
+        self.note_next().map_err(|error| AttemptError::Final(format!("the note for --resume: {error}")))?;
         self.progress.show(Figures { events: self.events, refused: 0, share: None });
         Ok(())
     }
@@ -185,11 +185,11 @@ fn next_of(answer: &Streamed) -> Option<String> {
     rest.contains("rel=\"next\"").then(|| path.to_owned())
 }
 
-/// How far an export is.
+/// The progress of an export.
 struct Note {
-    /// How long the output is.
+    /// The length of the output, in bytes.
     length: u64,
-    /// How many events it has.
+    /// The number of events in it.
     events: u64,
     /// The answers that it was made of were of all partitions.
     is_whole: bool,

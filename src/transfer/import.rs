@@ -1,7 +1,7 @@
 //! `highwater import`: files of events into a running service.
 //!
 //! The lines go in as one stream, and their receipts come back in their order. Where the connection breaks or the service
-//! is busy, the next attempt begins after the last line that is settled: what was read is kept until it is, since a pipe is
+//! is busy, the next attempt begins after the last line that is settled. A line is kept until it is settled, since a pipe is
 //! read once. Ids follow from the lines, so that lines that are sent again are stored once.
 
 use std::{collections::HashSet, fs, path::PathBuf, sync::atomic::Ordering, time::Duration};
@@ -20,14 +20,14 @@ use tokio::{
 };
 
 use super::{
-    Attempts, Fault, ImportTask, LineSplitter, PATIENCE, Service, TransferOutcome,
+    AttemptError, Attempts, ImportTask, LineSplitter, PATIENCE, RemoteService, TransferOutcome,
+    import_progress::{self, ImportProgress},
     input::{self, BytesRead, Position},
     progress::{Figures, ProgressLine},
-    settled::{self, Settled},
     window::Window,
 };
 
-/// How often the settled lines are noted, for `--resume`.
+/// The interval at which the settled lines are noted, for `--resume`.
 const NOTE: Duration = Duration::from_secs(1);
 
 /// A receipt, as far as it is looked at.
@@ -50,7 +50,7 @@ pub async fn import(
     token: Option<Secret>,
     config: &http::Config,
 ) -> anyhow::Result<TransferOutcome> {
-    let service = Service::new(task.url, token, config)?;
+    let service = RemoteService::new(task.url, token, config)?;
     let mut import = Import::new(task.files, task.resume)?;
     let ended = import.run(&service).await;
     // The sums are told of one that gives up, too.
@@ -60,14 +60,14 @@ pub async fn import(
 
 struct Import {
     files: Vec<PathBuf>,
-    /// What of each file is settled.
-    done: Vec<Settled>,
+    /// The settled lines of each file.
+    done: Vec<ImportProgress>,
     /// The sizes of all files together, where they are known.
     size: Option<u64>,
     resume: bool,
     window: Window,
-    /// What of each file was settled before.
-    before: Vec<Settled>,
+    /// The lines of each file that were settled before this import.
+    before: Vec<ImportProgress>,
     stored: u64,
     refused: u64,
     progress: ProgressLine,
@@ -77,7 +77,7 @@ struct Import {
 
 impl Import {
     fn new(files: Vec<PathBuf>, resume: bool) -> anyhow::Result<Self> {
-        let mut done = vec![Settled::default(); files.len()];
+        let mut done = vec![ImportProgress::default(); files.len()];
         let mut size = Some(0);
         let mut names = HashSet::new();
         for (file, path) in files.iter().enumerate() {
@@ -95,7 +95,7 @@ impl Import {
             let found = fs::metadata(path).with_context(|| path.display().to_string())?;
             size = size.filter(|_| found.is_file()).map(|size| size + found.len());
             if resume {
-                done[file] = Settled::noted(path)?;
+                done[file] = ImportProgress::noted(path)?;
             }
         }
         let bytes_read = BytesRead::default();
@@ -123,7 +123,7 @@ impl Import {
     }
 
     /// Sends all lines.
-    async fn run(&mut self, service: &Service) -> anyhow::Result<()> {
+    async fn run(&mut self, service: &RemoteService) -> anyhow::Result<()> {
         while self.has_lines().await {
             let mut attempts = Attempts::new();
             let mut settled = self.settled();
@@ -133,7 +133,7 @@ impl Import {
                     settled = self.settled();
                     attempts.got_on();
                 }
-                if let Fault::Transient(text, _) = &fault {
+                if let AttemptError::Transient(text, _) = &fault {
                     self.progress.say(&format!("{text}: the rest is sent again"));
                 }
                 attempts.after(fault).await?;
@@ -157,14 +157,18 @@ impl Import {
     }
 
     /// Sends the lines that are not settled, and those that come, until all of them are.
-    async fn attempt(&mut self, service: &Service) -> Result<(), Fault> {
+    async fn attempt(&mut self, service: &RemoteService) -> Result<(), AttemptError> {
         let (pieces, body) = mpsc::channel(1);
         let headers = vec![(header::CONTENT_TYPE, header::HeaderValue::from_static(NDJSON))];
         let answer = service.ask(Method::POST, "/events/batch", headers, Some(body)).await?;
         self.exchange(answer, pieces).await
     }
 
-    async fn exchange(&mut self, mut answer: Streamed, pieces: mpsc::Sender<Bytes>) -> Result<(), Fault> {
+    async fn exchange(
+        &mut self,
+        mut answer: Streamed,
+        pieces: mpsc::Sender<Bytes>,
+    ) -> Result<(), AttemptError> {
         let mut pieces = Some(pieces);
         let mut receipts = LineSplitter::default();
         let mut ticks = ticks();
@@ -182,7 +186,7 @@ impl Import {
                     }
                     // A stream ends where nothing has come for a while, too. Another one begins with the next lines.
                     None if self.window.is_empty() => return Ok(()),
-                    None => return Err(Fault::Transient("the service ended the stream".to_owned(), None)),
+                    None => return Err(AttemptError::Transient("the service ended the stream".to_owned(), None)),
                 },
                 () = self.window.fill(), if self.window.takes_more() => {}
                 permit = reserve(pieces.clone()), if pieces.is_some() && self.window.has_unsent() => match permit {
@@ -196,28 +200,28 @@ impl Import {
                     None => pieces = None,
                 },
                 () = sleep_until(got_on + PATIENCE), if self.window.awaited().is_some() => {
-                    return Err(Fault::Transient(format!("no receipt came for {PATIENCE:?}"), None));
+                    return Err(AttemptError::Transient(format!("no receipt came for {PATIENCE:?}"), None));
                 }
                 _ = ticks.tick() => self.show(),
             }
         }
     }
 
-    fn receipt(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn receipt(&mut self, line: &[u8]) -> Result<(), AttemptError> {
         let receipt: Receipt = serde_json::from_slice(line)
-            .map_err(|error| Fault::Final(format!("what answers is no Highwater: {error}")))?;
+            .map_err(|error| AttemptError::Final(format!("what answers is no Highwater: {error}")))?;
         let retry_after = receipt.retry_after.map(Duration::from_secs);
         let detail = || receipt.detail.clone().unwrap_or_else(|| format!("status {}", receipt.status));
         let Some(Position { file, line, digest, .. }) =
             self.window.awaited().filter(|_| receipt.line.is_some())
         else {
             let is_idle = self.window.is_empty();
-            return if is_idle { Ok(()) } else { Err(Fault::Transient(detail(), retry_after)) };
+            return if is_idle { Ok(()) } else { Err(AttemptError::Transient(detail(), retry_after)) };
         };
         let done = &mut self.done[file];
         match receipt.status {
             201 => self.stored += 1,
-            429 | 503 => return Err(Fault::Transient(detail(), retry_after)),
+            429 | 503 => return Err(AttemptError::Transient(detail(), retry_after)),
             status => {
                 self.refused += 1;
                 done.refused += 1;
@@ -246,7 +250,7 @@ impl Import {
         }
         for (path, done) in self.files.iter().zip(&self.done).filter(|(_, done)| done.lines > 0) {
             if let Err(error) = done.note(path) {
-                self.progress.say(&format!("{}: {error}", settled::note_of(path).display()));
+                self.progress.say(&format!("{}: {error}", import_progress::note_of(path).display()));
             }
         }
     }
@@ -272,7 +276,7 @@ async fn reserve(pieces: Option<mpsc::Sender<Bytes>>) -> Option<mpsc::OwnedPermi
     pieces?.reserve_owned().await.ok()
 }
 
-/// When to show how far it is.
+/// The times at which the progress is shown.
 fn ticks() -> Interval {
     let mut ticks = interval(Duration::from_millis(100));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

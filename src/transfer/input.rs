@@ -18,7 +18,7 @@ use highwater_web::object::Object;
 use tokio::sync::mpsc;
 use uuid::{Uuid, uuid};
 
-use super::settled::{self, Settled};
+use super::import_progress::{self, ImportProgress};
 
 /// The namespace of ids that follow from a file and a line.
 const OF_LINES: Uuid = uuid!("5f3f7a2e-41d5-4c0e-9f0b-6d3a51d7e6c1");
@@ -31,11 +31,11 @@ const LONGEST: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) text: Bytes,
-    /// Where each of them is.
+    /// The position of each line.
     pub(super) positions: VecDeque<Position>,
 }
 
-/// Where a line is.
+/// The position of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     /// The file, from 0.
@@ -44,7 +44,7 @@ pub(super) struct Position {
     pub(super) line: u64,
     /// The digest of the lines up to this position.
     pub(super) digest: Digest,
-    /// How much of the part's text it is.
+    /// The length of the line in the part's text, in bytes.
     pub(super) bytes: usize,
 }
 
@@ -61,14 +61,14 @@ pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// How much of all files was read, as they are on disk.
+/// The number of bytes that were read of all files, as they are on disk.
 pub(super) type BytesRead = Arc<AtomicU64>;
 
 /// Reads the lines of the files that are still to be sent, after those of each that are settled. Returns when all are read,
 /// or when nobody takes them any more.
 pub(super) fn read(
     files: &[PathBuf],
-    done: &[Settled],
+    done: &[ImportProgress],
     bytes_read: &BytesRead,
     parts: &mpsc::Sender<io::Result<Part>>,
 ) {
@@ -85,13 +85,13 @@ pub(super) fn read(
 fn read_file(
     file: usize,
     path: &Path,
-    done: Settled,
+    done: ImportProgress,
     bytes_read: &BytesRead,
     parts: &mpsc::Sender<io::Result<Part>>,
 ) -> io::Result<()> {
     let mut gathered = Gathered::new(parts);
     let read = read_lines(file, path, done, bytes_read, &mut gathered);
-    // Of what cannot be read to its end, what comes before is sent.
+    // The lines before a fault are sent.
     gathered.send();
     read
 }
@@ -99,7 +99,7 @@ fn read_file(
 fn read_lines(
     file: usize,
     path: &Path,
-    done: Settled,
+    done: ImportProgress,
     bytes_read: &BytesRead,
     gathered: &mut Gathered<'_>,
 ) -> io::Result<()> {
@@ -161,7 +161,7 @@ impl<'a> Gathered<'a> {
 
 /// The file does not begin with the lines that are settled.
 fn is_another(path: &Path, lines: u64) -> io::Error {
-    let note = settled::note_of(path);
+    let note = import_progress::note_of(path);
     io::Error::other(format!(
         "the first {lines} lines are not those that were imported before. To import the whole file, delete {} if it is \
          there, and start again: unchanged lines are stored once",

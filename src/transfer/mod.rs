@@ -2,10 +2,10 @@
 
 mod export;
 mod import;
+mod import_progress;
 mod input;
 mod packing;
 mod progress;
-mod settled;
 mod window;
 
 use std::{
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 pub use export::export;
 pub use import::import;
 
-/// How long a service may take to answer, and how long it may be away.
+/// The longest time for which a service may be away or may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The task of `import`.
@@ -54,7 +54,7 @@ pub struct ExportTask {
     pub limit: Option<u64>,
 }
 
-/// How a transfer ended.
+/// The outcome of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransferOutcome {
     /// All of it is done: exit code 0.
@@ -63,14 +63,14 @@ pub enum TransferOutcome {
     Some,
 }
 
-/// A connection's worth of the service: where it is, and what it is sent.
-struct Service {
+/// The service that is asked: its URL, and the certificates and the token for it.
+struct RemoteService {
     url: Url,
     trust: Option<Trust>,
     token: Option<Secret>,
 }
 
-impl Service {
+impl RemoteService {
     fn new(url: Option<Url>, token: Option<Secret>, config: &http::Config) -> anyhow::Result<Self> {
         let is_own = url.is_none();
         let own = format!("{}://{}", config.scheme(), config.own_address());
@@ -87,17 +87,17 @@ impl Service {
         path: &str,
         mut headers: Vec<(header::HeaderName, header::HeaderValue)>,
         body: Option<Pieces>,
-    ) -> Result<Streamed, Fault> {
-        let url = self.url.below(path).ok_or_else(|| Fault::Final(format!("{path} is no path")))?;
+    ) -> Result<Streamed, AttemptError> {
+        let url = self.url.below(path).ok_or_else(|| AttemptError::Final(format!("{path} is no path")))?;
         if let Some(token) = &self.token {
             let value = header::HeaderValue::try_from(format!("Bearer {}", token.reveal()));
-            let mut value =
-                value.map_err(|_| Fault::Final("the token has characters that no header has".into()))?;
+            let mut value = value
+                .map_err(|_| AttemptError::Final("the token has characters that no header has".into()))?;
             value.set_sensitive(true);
             headers.push((header::AUTHORIZATION, value));
         }
         let answer = client::stream(method, &url, &headers, body, self.trust.as_ref(), PATIENCE).await;
-        let answer = answer.map_err(|error| Fault::Transient(format!("{url}: {error}"), None))?;
+        let answer = answer.map_err(|error| AttemptError::Transient(format!("{url}: {error}"), None))?;
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -110,8 +110,8 @@ impl Service {
             | StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Err(Fault::Transient(text, retry_after)),
-            _ => Err(Fault::Final(text)),
+            | StatusCode::GATEWAY_TIMEOUT => Err(AttemptError::Transient(text, retry_after)),
+            _ => Err(AttemptError::Final(text)),
         }
     }
 }
@@ -158,15 +158,15 @@ async fn next_piece(answer: &mut Streamed) -> io::Result<Option<Bytes>> {
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Why an attempt ended.
+/// The fault that ended an attempt.
 #[derive(Debug)]
-enum Fault {
-    /// It may go better after that time.
+enum AttemptError {
+    /// Another attempt may succeed, after that time if there is one.
     Transient(String, Option<Duration>),
     Final(String),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for AttemptError {
     fn from(error: io::Error) -> Self {
         Self::Transient(error.to_string(), None)
     }
@@ -192,11 +192,11 @@ impl Attempts {
     ///
     /// # Errors
     ///
-    /// There is to be none.
-    async fn after(&mut self, fault: Fault) -> anyhow::Result<()> {
+    /// No further attempt is to be made.
+    async fn after(&mut self, fault: AttemptError) -> anyhow::Result<()> {
         let (text, retry_after) = match fault {
-            Fault::Transient(text, retry_after) => (text, retry_after),
-            Fault::Final(text) => anyhow::bail!(text),
+            AttemptError::Transient(text, retry_after) => (text, retry_after),
+            AttemptError::Final(text) => anyhow::bail!(text),
         };
         anyhow::ensure!(self.last_got_on.elapsed() < PATIENCE, "given up after {PATIENCE:?}: {text}");
         let wait = self.backoff.next_wait();
@@ -212,7 +212,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// What a note for `--resume` says; `None` where there is none.
+/// The text of a note for `--resume`; `None` where there is none.
 fn read_note(note: &Path) -> anyhow::Result<Option<String>> {
     match fs::read_to_string(note) {
         Ok(text) => Ok(Some(text)),

@@ -1,4 +1,4 @@
-//! How a file is packed.
+//! The packing of a file.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 /// zstd's level: the first strategy of zstd packs events better than that of its default level, and a static binary has no other.
 const LEVEL: i32 = 1;
 
-/// How a file is packed that is written.
+/// The packing of a file that is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Packing {
     #[default]

@@ -1,4 +1,4 @@
-//! How far a transfer is: a bar on a terminal, a line a second elsewhere.
+//! Shows the progress of a transfer: a bar on a terminal, a line a second elsewhere.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// The width of the bar, in characters.
 const WIDTH: usize = 24;
 
-/// Shows how far a transfer is, on standard error.
+/// Shows the progress of a transfer on standard error.
 #[derive(Debug)]
 pub(super) struct ProgressLine {
     is_terminal: bool,
@@ -18,12 +18,12 @@ pub(super) struct ProgressLine {
     shown: Option<Instant>,
 }
 
-/// How far it is.
+/// The figures of a transfer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Figures {
     pub(super) events: u64,
     pub(super) refused: u64,
-    /// How much of how much, where that is known.
+    /// The bytes that are done and the bytes of all, where these are known.
     pub(super) share: Option<(u64, u64)>,
 }
 

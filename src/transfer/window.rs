@@ -1,4 +1,4 @@
-//! The lines that are read and not settled. They can be sent again, whatever they were read from.
+//! The lines that are read and that no receipt has settled. They are kept, so that they can be sent again after a break.
 
 use std::{collections::VecDeque, io};
 
@@ -7,17 +7,18 @@ use tokio::sync::mpsc;
 
 use super::input::{Part, Position};
 
-/// The bytes from which on no more is read: some times what a service takes in before it writes receipts.
+/// The most bytes that are kept; then no more is read. It is several times as much as a service takes in before it writes
+/// receipts.
 const MOST: usize = 4 << 20;
 
 /// Lines in their order, of which the first ones are sent.
 #[derive(Debug)]
 pub(super) struct Window {
     source: mpsc::Receiver<io::Result<Part>>,
-    /// How the source has ended.
+    /// The end of the source, once it has come: an error if the source could not be read to its end.
     end: Option<io::Result<()>>,
     parts: VecDeque<Part>,
-    /// How many of the parts are sent.
+    /// The number of parts that are sent.
     sent: usize,
     bytes: usize,
 }
@@ -55,7 +56,7 @@ impl Window {
         self.end.is_some()
     }
 
-    /// How the source has ended.
+    /// Takes the end of the source.
     ///
     /// # Errors
     ///

@@ -35,7 +35,7 @@ pub(crate) struct Evidence {
     pub(crate) ends: BTreeMap<i32, i64>,
     pub(crate) committed: BTreeMap<i32, i64>,
     pub(crate) commits: Vec<Commit>,
-    pub(crate) holdings: Vec<Holding>,
+    pub(crate) instances: Vec<InstanceContents>,
     /// Which instances list an event.
     pub(crate) holders: HashMap<Uuid, Vec<usize>>,
     /// The contents of the database, where all instances share one.
@@ -53,17 +53,17 @@ pub(crate) enum Copies {
 
 /// The contents of an instance.
 #[derive(Debug, Clone)]
-pub(crate) struct Holding {
-    pub(crate) instance: usize,
+pub(crate) struct InstanceContents {
+    pub(crate) number: usize,
     /// The partitions that it says are its own.
     pub(crate) partitions: BTreeSet<i32>,
     pub(crate) events: Vec<Listed>,
 }
 
-impl Holding {
+impl InstanceContents {
     async fn read(stage: &Stage, instance: &Instance) -> Result<Self> {
         let partitions = owned(stage, &instance.base).await?;
-        Ok(Self { instance: instance.number, partitions, events: list(stage, &instance.base).await? })
+        Ok(Self { number: instance.number, partitions, events: list(stage, &instance.base).await? })
     }
 }
 
@@ -83,11 +83,11 @@ impl Evidence {
         committed: BTreeMap<i32, i64>,
     ) -> Result<Self> {
         let brokers = stage.brokers.addresses().join(",");
-        let holdings = stage.regulars().iter().map(|instance| Holding::read(stage, instance));
-        let (written, dead, holdings) = try_join!(
+        let instances = stage.regulars().iter().map(|instance| InstanceContents::read(stage, instance));
+        let (written, dead, instances) = try_join!(
             logs::read(&brokers, TOPIC),
             logs::read(&brokers, DEAD_LETTERS),
-            try_join_all(holdings)
+            try_join_all(instances)
         )?;
         let mut letters = HashMap::new();
         for letter in dead {
@@ -96,9 +96,9 @@ impl Evidence {
         }
         let commits = stage.commits.lock().await.read(&stage.admin).await?.to_vec();
         let mut holders: HashMap<Uuid, Vec<usize>> = HashMap::new();
-        for holding in &holdings {
-            for event in &holding.events {
-                holders.entry(event.id).or_default().push(holding.instance);
+        for instance in &instances {
+            for event in &instance.events {
+                holders.entry(event.id).or_default().push(instance.number);
             }
         }
         let stored = match &stage.options.database {
@@ -106,7 +106,7 @@ impl Evidence {
             None => None,
         };
         let unclean = stage.unclean.lock().await.clone().map(|election| election.dated_by(&commits));
-        Ok(Self { written, letters, ends, committed, commits, holdings, holders, stored, unclean })
+        Ok(Self { written, letters, ends, committed, commits, instances, holders, stored, unclean })
     }
 
     /// Whether the forced unclean election took a copy of that event, or all.

@@ -203,7 +203,7 @@ async fn a_parent_decides_about_its_children_and_the_share_about_the_rest() {
 
 #[tokio::test]
 async fn a_share_takes_about_as_many_new_traces_and_all_that_take_it_take_the_same() {
-    let quarter = TraceSampler { parent_based: true, share: Share::of(0.25).unwrap() };
+    let quarter = TraceSampler { parent_based: true, share: Share::from_ratio(0.25).unwrap() };
     let exporting = exporting(quarter, 1);
     let traces = RecordTraces::new(Some(exporting.tracer()));
     let roots: Vec<_> = (0..4_000).filter_map(|_| parse(&sent(&traces, &[], None)?)).collect();
@@ -217,7 +217,7 @@ async fn a_share_takes_about_as_many_new_traces_and_all_that_take_it_take_the_sa
         assert_eq!(again.is_sampled(), root.is_sampled());
     }
     for no_share in [-0.1, 1.1, f64::NAN] {
-        assert_eq!(Share::of(no_share), None);
+        assert_eq!(Share::from_ratio(no_share), None);
     }
 }
 

@@ -37,7 +37,7 @@ impl Config {
         Ok(kafka.with_source(source).with_metadata_max_age(self.consumer.metadata_max_age))
     }
 
-    /// How that service is, as far as its configuration tells.
+    /// The operations of that service, as far as its configuration tells.
     pub(crate) fn operations(
         &self,
         service: &'static str,

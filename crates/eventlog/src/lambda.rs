@@ -59,7 +59,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                         }
                     };
                     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-                    let page = CrossOriginRequest::of(&request);
+                    let page = CrossOriginRequest::from_request(&request);
                     let mut response = match check_origin(&request, &config) {
                         Ok(()) => {
                             gate.guard(request, async |request| answered(&mut tree, request).await).await

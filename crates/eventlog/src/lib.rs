@@ -43,7 +43,7 @@ pub use dynamodb::DynamoDbStore;
 pub use event::{Details, LoggedEvent, MOST_ITEM_BYTES, Metadata};
 pub use listing::{MOST_BYTES, MOST_ESCAPED_BYTES};
 pub use openapi::{DOCUMENT, document};
-pub use query::{EventQuery, MOST};
+pub use query::{ListingQuery, MOST};
 pub use request::{LONGEST_TYPE, LONGEST_USER, NewLoggedEvent};
 pub use routes::{Api, PATHS, routes};
 #[cfg(feature = "stores")]

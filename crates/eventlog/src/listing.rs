@@ -12,7 +12,7 @@ use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::{
-    DatabaseError, DatabaseResult, Details, EventBody, EventLog, EventQuery, Front, ListingPosition, Row,
+    DatabaseError, DatabaseResult, Details, EventBody, EventLog, Front, ListingPosition, ListingQuery, Row,
     counts::increment,
     database_health::{Database, reason},
     deadline::Deadline,
@@ -48,7 +48,7 @@ impl EventLog {
     /// # Errors
     ///
     /// 503.
-    pub(super) async fn list(&self, query: &EventQuery) -> Result<Listing, Problem> {
+    pub(super) async fn list(&self, query: &ListingQuery) -> Result<Listing, Problem> {
         let deadline = Deadline::after(self.limits.timeout);
         let mut page = PageBody::new(self.limits.front);
         let mut after = query.after;

@@ -1,9 +1,10 @@
 //! The query of a listing.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use highwater_web::{
     fields::line,
     http::{FieldError, Parameters, Problem, next_link, segment},
+    timestamp,
 };
 use warp::http::HeaderValue;
 
@@ -14,7 +15,7 @@ pub const MOST: usize = 500;
 
 /// A user's events. A filter that is `None` selects all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventQuery {
+pub struct ListingQuery {
     /// The user.
     pub user_id: String,
     /// The type, compared exactly.
@@ -29,9 +30,9 @@ pub struct EventQuery {
     pub after: Option<ListingPosition>,
 }
 
-impl EventQuery {
+impl ListingQuery {
     /// All events of a user.
-    pub fn of(user_id: impl Into<String>) -> Self {
+    pub fn new(user_id: impl Into<String>) -> Self {
         Self { user_id: user_id.into(), event_type: None, from: None, to: None, limit: None, after: None }
     }
 
@@ -63,11 +64,10 @@ impl EventQuery {
 
     /// The `Link` header of the next page.
     pub(super) fn link(&self, path: &str, next: ListingPosition) -> Option<HeaderValue> {
-        let timestamp = |timestamp: DateTime<Utc>| timestamp.to_rfc3339_opts(SecondsFormat::Millis, true);
         let parameters = [
             ("eventType", self.event_type.clone()),
-            ("from", self.from.map(timestamp)),
-            ("to", self.to.map(timestamp)),
+            ("from", self.from.as_ref().map(timestamp::format)),
+            ("to", self.to.as_ref().map(timestamp::format)),
             ("limit", self.limit.map(|limit| limit.to_string())),
             ("cursor", Some(next.seal())),
         ];

@@ -53,7 +53,7 @@ impl NewLoggedEvent {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth, &FIELDS)?;
+        let mut fields = Fields::parse(body, max_depth, &FIELDS)?;
         let user_id = fields.text("userId", user_id);
         let event_type = fields.text("eventType", line(LONGEST_TYPE));
         let event_id = fields.optional("eventId", uuid);

@@ -21,7 +21,9 @@ use warp::{
     reply::Response,
 };
 
-use super::{EventLog, EventQuery, NewLoggedEvent, answer::RecordedBody, listing, openapi::DOCUMENT, query};
+use super::{
+    EventLog, ListingQuery, NewLoggedEvent, answer::RecordedBody, listing, openapi::DOCUMENT, query,
+};
 
 /// Each path, its methods, and its need.
 pub static PATHS: Paths = Paths(&[
@@ -126,7 +128,7 @@ async fn record(api: &Api, grant: &Grant, key: &[HeaderValue], body: Body) -> Re
 }
 
 async fn list(api: &Api, grant: &Grant, user: &str, path: &str, query: &str) -> Result<Response, Problem> {
-    let query = EventQuery::read(user, query)?;
+    let query = ListingQuery::read(user, query)?;
     grant.check_read(&query.user_id)?;
     grant.charge_request(&query.user_id)?;
     let listing = api.log.list(&query).await?;

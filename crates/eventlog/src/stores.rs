@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Details, EventQuery, ListingPosition, LoggedEvent, Metadata};
+use super::{Details, ListingPosition, ListingQuery, LoggedEvent, Metadata};
 
 /// The result of a call to a database.
 pub type DatabaseResult<T> = Result<T, DatabaseError>;
@@ -102,7 +102,7 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
     /// At most `limit` rows, the newest first; of those with one timestamp, the one inserted last comes first.
     async fn list(
         &self,
-        query: &EventQuery,
+        query: &ListingQuery,
         after: Option<ListingPosition>,
         most: usize,
     ) -> DatabaseResult<Vec<Row>>;

@@ -1,9 +1,9 @@
 //! The groups of a node that coordinates: the leader of their log (`__consumer_offsets` in Kafka, with one partition here).
 //!
-//! What a coordinator has decided is a record of that log, and counts once it is replicated: commits, the members of a
-//! generation with their assignment, and each step of a member of the consumer protocol. The next coordinator begins with
-//! what the log has. A rebalance of the classic protocol that was under way is forgotten, as in Kafka: its members learn that
-//! they are unknown, or that their generation is over.
+//! Each decision of a coordinator is a record of that log, and counts once it is replicated: a commit, the members of a
+//! generation with their assignment, or a step of a member of the consumer protocol. The next coordinator begins with the
+//! records of the log. It does not know of a rebalance of the classic protocol that was under way, as in Kafka: the members
+//! get an error, by which they are unknown or their generation is over.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,18 +20,18 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) struct GroupRecord {
     group: String,
-    says: Says,
+    value: GroupRecordValue,
 }
 
 #[derive(Debug, Clone)]
-enum Says {
+enum GroupRecordValue {
     /// The committed offset of a partition; `None` if it is forgotten.
     Offset(String, i32, Option<Committed>),
     /// The group as it is stored; `None` if it is deleted.
     Members(Option<Box<Group>>),
 }
 
-/// Of two records about the same the later one counts.
+/// The subject of a record. Of two records about the same subject the later one counts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     Offset(String, String, i32),
@@ -40,28 +40,28 @@ pub(crate) enum Subject {
 
 impl GroupRecord {
     pub(crate) fn subject(&self) -> Subject {
-        match &self.says {
-            Says::Offset(topic, partition, _) => {
+        match &self.value {
+            GroupRecordValue::Offset(topic, partition, _) => {
                 Subject::Offset(self.group.clone(), topic.clone(), *partition)
             }
-            Says::Members(_) => Subject::Members(self.group.clone()),
+            GroupRecordValue::Members(_) => Subject::Members(self.group.clone()),
         }
     }
 }
 
-/// The log of the groups, and where the groups are that it tells of.
+/// The log of the groups, and the progress of loading and storing the groups.
 #[derive(Debug)]
 pub(crate) struct Coordination {
     pub(crate) log: Partition,
     /// The leader epoch in which the groups were loaded.
     loaded: Option<i32>,
-    /// The leader epoch in which they are being loaded, and since when.
+    /// The leader epoch in which they are being loaded, and the time at which that began.
     loading: Option<(i32, Instant)>,
-    /// Loading takes so long at least.
+    /// The least time that loading takes.
     load_time: Duration,
     /// The records below this offset are in the groups.
     applied: i64,
-    /// The members that the log has of each group, and at which offset.
+    /// The members of each group in the log, and the offset of their record.
     stored: HashMap<String, (Group, i64)>,
 }
 
@@ -75,7 +75,7 @@ impl Coordination {
     ///
     /// # Errors
     ///
-    /// Another one does, or it does not know yet what the log has that is replicated.
+    /// Another node does, or this one has not loaded the groups from the log yet.
     pub(crate) fn check(&self) -> Result<(), ResponseError> {
         match self.loaded {
             _ if !self.log.is_led_here() => Err(ResponseError::NotCoordinator),
@@ -89,7 +89,7 @@ impl Coordination {
         self.log.leadership().epoch
     }
 
-    /// Whether this node coordinates in that leader epoch still: what it wrote then is not lost.
+    /// Whether this node still coordinates in that leader epoch, so that the records that it wrote then are not lost.
     ///
     /// # Errors
     ///
@@ -107,12 +107,12 @@ impl Coordination {
         partition: i32,
         committed: Option<Committed>,
     ) -> i64 {
-        let says = Says::Offset(topic.to_owned(), partition, committed);
-        self.append(group, says)
+        let value = GroupRecordValue::Offset(topic.to_owned(), partition, committed);
+        self.append(group, value)
     }
 
-    fn append(&mut self, group: &str, says: Says) -> i64 {
-        self.log.write(|log| log.append_group(GroupRecord { group: group.to_owned(), says }))
+    fn append(&mut self, group: &str, value: GroupRecordValue) -> i64 {
+        self.log.write(|log| log.append_group(GroupRecord { group: group.to_owned(), value }))
     }
 
     /// Whether the record at that offset is replicated.
@@ -120,14 +120,14 @@ impl Coordination {
         offset < self.log.high_watermark()
     }
 
-    /// Whether the members of a group, as they are, are replicated.
+    /// Whether the record of a group's members is replicated.
     pub(crate) fn has_stored(&self, group: &str) -> bool {
         self.stored.get(group).is_some_and(|(_, offset)| self.has_replicated(*offset))
     }
 
-    /// Begins or ends to coordinate where that has changed, writes what has changed of the groups, and takes over what is
-    /// replicated.
-    pub(crate) fn settle(&mut self, groups: &mut HashMap<String, Group>) {
+    /// Brings the groups in line with their log. It loads them where this node now leads the log, and drops them where it does
+    /// not. It writes the groups that have changed, and applies the commits that are replicated.
+    pub(crate) fn sync(&mut self, groups: &mut HashMap<String, Group>) {
         let replicated = self.log.high_watermark();
         self.log.write(|log| log.compact_groups(replicated));
         if !self.log.is_led_here() {
@@ -151,7 +151,7 @@ impl Coordination {
         self.store(groups);
         let replicated = self.log.high_watermark();
         for record in self.log.log().group_records(self.applied, replicated) {
-            if let Says::Offset(topic, partition, committed) = &record.says
+            if let GroupRecordValue::Offset(topic, partition, committed) = &record.value
                 && let Some(group) = groups.get_mut(&record.group)
             {
                 group.offsets.set(topic, *partition, committed.clone());
@@ -166,17 +166,17 @@ impl Coordination {
         self.stored.clear();
         self.applied = self.log.log().end();
         for record in self.log.log().group_records(0, self.applied) {
-            match &record.says {
-                Says::Offset(topic, partition, committed) => {
+            match &record.value {
+                GroupRecordValue::Offset(topic, partition, committed) => {
                     let group = groups.entry(record.group.clone()).or_default();
                     group.offsets.set(topic, *partition, committed.clone());
                 }
-                Says::Members(Some(members)) => {
+                GroupRecordValue::Members(Some(members)) => {
                     let group = groups.entry(record.group.clone()).or_default();
                     group.take_over(members);
                     self.stored.insert(record.group.clone(), (Group::clone(members), -1));
                 }
-                Says::Members(None) => {
+                GroupRecordValue::Members(None) => {
                     groups.remove(&record.group);
                     self.stored.remove(&record.group);
                 }
@@ -184,19 +184,19 @@ impl Coordination {
         }
     }
 
-    /// Writes the members of the groups that are settled and others than the log has.
+    /// Writes the members of each group between two rebalances, where the log has other ones.
     fn store(&mut self, groups: &HashMap<String, Group>) {
         let gone = self.stored.keys().filter(|name| !groups.contains_key(*name)).cloned();
         for name in gone.collect::<Vec<_>>() {
-            self.append(&name, Says::Members(None));
+            self.append(&name, GroupRecordValue::Members(None));
             self.stored.remove(&name);
         }
-        for (name, group) in groups.iter().filter(|(_, group)| group.is_settled()) {
+        for (name, group) in groups.iter().filter(|(_, group)| group.is_storable()) {
             if self.stored.get(name).is_some_and(|(stored, _)| group.has_members_of(stored)) {
                 continue;
             }
             let members = group.without_offsets();
-            let offset = self.append(name, Says::Members(Some(Box::new(members.clone()))));
+            let offset = self.append(name, GroupRecordValue::Members(Some(Box::new(members.clone()))));
             self.stored.insert(name.clone(), (members, offset));
         }
     }

@@ -67,14 +67,14 @@ pub struct Holder {
 
 /// A node's replica of a partition.
 #[derive(Debug, Clone, Copy)]
-pub struct Replica {
+pub struct ReplicaStatus {
     /// The partition.
     pub partition: i32,
     /// The leader epoch in which it leads, by its own knowledge.
     pub leads: Option<i32>,
     /// The newest leader epoch of its log.
     pub epoch: i32,
-    /// All replicas in sync have what is below this offset.
+    /// All replicas in sync have the records below this offset.
     pub high_watermark: i64,
 }
 
@@ -102,7 +102,7 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Starts without a listener: [`Broker::serve`] gives it its connections, and `address` is what it advertises.
+    /// Starts without a listener: [`Broker::serve`] gives it its connections, and it advertises `address`.
     ///
     /// # Panics
     ///
@@ -110,7 +110,7 @@ impl Broker {
     pub fn without_listener(address: SocketAddr, options: Options) -> Self {
         let advertised = options.advertised_port.unwrap_or(address.port());
         let cluster = Cluster::of_one(NODE, SocketAddr::new(address.ip(), advertised));
-        Self::of_cluster(&cluster, NODE, address, options)
+        Self::in_cluster(&cluster, NODE, address, options)
     }
 
     /// As [`Broker::without_listener`], one node of several. [`Broker::take_messages`] and [`Broker::receive`] connect them.
@@ -118,20 +118,20 @@ impl Broker {
     /// # Panics
     ///
     /// Outside of a Tokio runtime.
-    pub fn of_cluster(cluster: &Cluster, node: NodeId, address: SocketAddr, options: Options) -> Self {
+    pub fn in_cluster(cluster: &Cluster, node: NodeId, address: SocketAddr, options: Options) -> Self {
         let shared = Arc::new(Shared::new(address, cluster.clone(), node, options));
         let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
         Self { shared, sweeper, listening: Some(CancellationToken::new()), has_listener: false }
     }
 
-    /// Hears at once of what has changed in the cluster.
+    /// Takes over the current metadata of the cluster at once.
     pub fn hear_of_cluster(&self) {
         self.shared.administer(|_| ());
     }
 
     /// Its replicas of a topic's partitions.
-    pub fn replicas(&self, topic: &str) -> Vec<Replica> {
-        let replica = |(index, found): (i32, &Partition)| Replica {
+    pub fn replicas(&self, topic: &str) -> Vec<ReplicaStatus> {
+        let replica = |(index, found): (i32, &Partition)| ReplicaStatus {
             partition: index,
             leads: found.is_led_here().then_some(found.leadership().epoch),
             epoch: found.log().epoch(),
@@ -149,7 +149,7 @@ impl Broker {
         self.shared.with(|state| state.coordination.check().ok().and_then(|()| log(state)))
     }
 
-    /// The client ids of a group's members, and how long ago it has heard of each.
+    /// The client ids of a group's members, and the time since the last request of each.
     pub fn heard(&self, group: &str) -> Vec<(String, Duration)> {
         let now = Instant::now();
         let heard = |(client, at): (String, Instant)| (client, now - at);
@@ -159,7 +159,7 @@ impl Broker {
         })
     }
 
-    /// Takes what is to be carried to other nodes.
+    /// Takes the messages that are to be carried to other nodes.
     pub fn take_messages(&self) -> Vec<(NodeId, Message)> {
         self.shared.take_messages()
     }
@@ -171,12 +171,12 @@ impl Broker {
         }
     }
 
-    /// Begins as a new process, without what its disk does not have of these logs: all from that offset on.
+    /// Begins as a new process. Its disk has lost the end of each of these logs, from that offset on.
     pub fn restart(&self, lost: &BTreeMap<LogName, i64>) {
         self.shared.restart(lost);
     }
 
-    /// Where each of its logs ends.
+    /// The end of each of its logs.
     pub fn ends(&self) -> BTreeMap<LogName, i64> {
         self.shared.ends()
     }
@@ -257,7 +257,7 @@ impl Broker {
         })
     }
 
-    /// Who holds each partition of a topic, as the coordinator has it; `None` if the group is not of the consumer protocol
+    /// The holder of each partition of a topic, as the coordinator knows it; `None` if the group is not of the consumer protocol
     /// (KIP-848).
     pub fn holders(&self, group: &str, topic: &str) -> Option<BTreeMap<i32, Holder>> {
         self.shared.with(|state| {
@@ -280,7 +280,7 @@ impl Broker {
         })
     }
 
-    /// Why members have left a group, as they said (KIP-800).
+    /// The reasons that members gave when they left a group (KIP-800).
     pub fn leave_reasons(&self, group: &str) -> Vec<String> {
         let reasons = |state: &State| Some(state.groups.get(group)?.classic()?.leave_reasons.clone());
         self.shared.with(|state| reasons(state).unwrap_or_default())

@@ -22,15 +22,15 @@ pub struct Options {
     pub session_timeouts: RangeInclusive<Duration>,
     /// The session timeout of members of the consumer protocol (`group.consumer.session.timeout.ms`).
     pub consumer_session_timeout: Duration,
-    /// Their heartbeat interval, which they are told (`group.consumer.heartbeat.interval.ms`).
+    /// The heartbeat interval that the coordinator tells them (`group.consumer.heartbeat.interval.ms`).
     pub consumer_heartbeat_interval: Duration,
     /// A connection that is idle for so long is closed (`connections.max.idle.ms`).
     pub idle_timeout: Duration,
-    /// A node of several hears of changes in the cluster so late at most.
+    /// The least time between two updates of the metadata on a node of several. It learns of a change so late at most.
     pub metadata_delay: Duration,
     /// A replica that has not caught up for so long is not in sync (`replica.lag.time.max.ms`).
     pub replica_lag: Duration,
-    /// A node that begins to coordinate loads its groups for so long at least.
+    /// The least time for which a node that begins to coordinate loads its groups.
     pub group_load_time: Duration,
     /// For each API the first version that it does not speak, as an older broker; 0 for the whole API.
     pub lacks: Vec<(ApiKey, i16)>,

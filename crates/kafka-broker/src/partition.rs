@@ -1,4 +1,4 @@
-//! A node's replica of a partition: its log, and what it knows of the others (`Partition` and `ReplicaManager` in Java).
+//! A node's replica of a partition: its log, and its knowledge of the other replicas (`Partition` and `ReplicaManager` in Java).
 //!
 //! Records below the high watermark are in the log of every replica that is in sync. Only those are given to consumers.
 //! Without other replicas that is the end of the log.
@@ -18,12 +18,12 @@ use super::{
 pub(crate) struct Partition {
     node: NodeId,
     log: PartitionLog,
-    /// As this node has heard of it.
+    /// The leadership that this node knows of.
     leadership: Leadership,
     high_watermark: i64,
-    /// Where the log ended when this node began to lead.
+    /// The end of the log when this node began to lead.
     led_from: i64,
-    /// Of a leader: how far the others are.
+    /// The other replicas, if this node leads.
     followers: BTreeMap<NodeId, Follower>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Partition {
 struct Follower {
     /// Its log's end; `None` before it has asked.
     end: Option<i64>,
-    /// When it had all last.
+    /// The last time at which it had the whole log.
     caught_up: Instant,
 }
 
@@ -59,7 +59,7 @@ impl Partition {
         written
     }
 
-    /// As this node has heard of it.
+    /// The leadership that this node knows of.
     pub(crate) fn leadership(&self) -> &Leadership {
         &self.leadership
     }
@@ -85,15 +85,15 @@ impl Partition {
     }
 
     /// Whether all that the log had when this node began to lead is known to be replicated. Before that its high watermark
-    /// may be lower than one that its predecessor has told (KIP-207).
+    /// may be lower than one that its predecessor gave to clients (KIP-207).
     pub(crate) fn knows_its_end(&self) -> bool {
         self.high_watermark >= self.led_from
     }
 
     /// Checks the leader epoch of a client (KIP-320, `checkCurrentLeaderEpoch`); -1 is none.
-    pub(crate) fn check_epoch(&self, says: i32) -> Result<(), ResponseError> {
-        match says.cmp(&self.leadership.epoch) {
-            _ if says < 0 => Ok(()),
+    pub(crate) fn check_epoch(&self, epoch: i32) -> Result<(), ResponseError> {
+        match epoch.cmp(&self.leadership.epoch) {
+            _ if epoch < 0 => Ok(()),
             Ordering::Less => Err(ResponseError::FencedLeaderEpoch),
             Ordering::Greater => Err(ResponseError::UnknownLeaderEpoch),
             Ordering::Equal => Ok(()),
@@ -105,8 +105,8 @@ impl Partition {
         self.leadership.in_sync.len() >= least.min(self.leadership.replicas.len())
     }
 
-    /// This node hears of a change.
-    pub(crate) fn hear(&mut self, now_holds: &Leadership, now: Instant) {
+    /// Applies a change of the leadership.
+    pub(crate) fn apply_leadership(&mut self, now_holds: &Leadership, now: Instant) {
         if now_holds.version <= self.leadership.version {
             return;
         }
@@ -122,13 +122,13 @@ impl Partition {
         self.advance();
     }
 
-    /// As a process that begins: it leads and follows nobody, until it hears who leads.
+    /// Forgets the leadership, as a new process does: it leads and follows nobody until it learns of the leader.
     pub(crate) fn forget_leader(&mut self) {
         self.leadership = Leadership::unknown();
         self.followers.clear();
     }
 
-    /// A follower in this epoch asks for what is at that offset.
+    /// A follower in this epoch asks for the records from that offset on.
     pub(crate) fn asked_by(&mut self, follower: NodeId, from: i64, now: Instant) {
         let end = self.log.end();
         if let Some(known) = self.followers.get_mut(&follower) {
@@ -140,8 +140,9 @@ impl Partition {
         self.advance();
     }
 
-    /// The replicas that are to be in sync, where that is another set: without those that have not caught up for `lag`
-    /// (`replica.lag.time.max.ms`), and with those that have all below the high watermark and began in this epoch.
+    /// The replicas that are to be in sync; `None` where these are so already. A replica leaves that has not caught up for `lag`
+    /// (`replica.lag.time.max.ms`). One comes back whose log, in this epoch, reaches the high watermark and the end that the
+    /// leader began with.
     pub(crate) fn wants_in_sync(&self, now: Instant, lag: Duration) -> Option<Vec<NodeId>> {
         if !self.is_led_here() || self.leadership.replicas.len() == 1 {
             return None;
@@ -157,7 +158,7 @@ impl Partition {
         (!is_same).then_some(wanted)
     }
 
-    /// A follower hears from the leader how far all have its log.
+    /// Raises a follower's high watermark to the leader's, as far as its own log reaches.
     pub(crate) fn follow_watermark(&mut self, leaders: i64) {
         self.high_watermark = self.high_watermark.max(leaders.min(self.log.end()));
     }

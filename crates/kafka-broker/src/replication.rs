@@ -1,9 +1,9 @@
-//! How followers copy their leaders' logs (`ReplicaFetcherThread`, `DelayedFetch`, and truncation by leader epoch, KIP-101, in
-//! Java).
+//! Replication: followers copy their leaders' logs (`ReplicaFetcherThread`, `DelayedFetch`, and truncation by leader epoch,
+//! KIP-101, in Java).
 //!
-//! A follower asks the leader for what comes after its log's end, which tells the leader how far it is. The leader answers
-//! when there is more, or where the follower's log parts from its own. Nodes do not send by themselves: [`State::replicate`]
-//! leaves messages for whatever carries them.
+//! A follower asks its leader for the batches after its own log's end, which tells the leader of that end. The leader answers
+//! when it has more, or when the follower's log diverges from its own. Nodes send nothing themselves: [`State::replicate`]
+//! leaves messages in an outbox, and the owner of the nodes carries them.
 
 use std::{collections::BTreeMap, mem, time::Duration};
 
@@ -23,41 +23,41 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The batches of a partition in one answer.
 const MOST_BATCHES: usize = 1000;
 
-/// From one node to another.
+/// A message from one node to another.
 #[derive(Debug)]
-pub struct Message(Says);
+pub struct Message(MessageBody);
 
 #[derive(Debug)]
-enum Says {
+enum MessageBody {
     Fetch(Fetch),
-    Fetched { number: u64, found: Vec<(PartitionId, i32, Found)> },
+    Fetched { number: u64, found: Vec<(PartitionId, i32, FetchedPartition)> },
 }
 
 #[derive(Debug)]
 struct Fetch {
     number: u64,
-    wanted: Vec<(PartitionId, Wanted)>,
+    wanted: Vec<(PartitionId, PartitionFetch)>,
 }
 
-/// What a follower has of a partition, and wants next.
+/// A follower's fetch of a partition: the end of its log, from which on it wants batches.
 #[derive(Debug)]
-struct Wanted {
+struct PartitionFetch {
     leader_epoch: i32,
     from: i64,
     last_epoch: Option<i32>,
     high_watermark: i64,
 }
 
-/// What a leader has.
+/// A leader's answer for a partition.
 #[derive(Debug)]
-enum Found {
+enum FetchedPartition {
     Batches {
         batches: Vec<Batch>,
         start: i64,
         high_watermark: i64,
     },
-    /// Its log ends there for the largest epoch up to the follower's last one.
-    Parts {
+    /// The follower's log diverges. The leader's log has this end of the largest epoch up to the follower's last one.
+    Diverging {
         epoch: i32,
         end: i64,
     },
@@ -88,7 +88,7 @@ impl Replication {
     }
 }
 
-impl Wanted {
+impl PartitionFetch {
     fn of(partition: &Partition) -> Self {
         Self {
             leader_epoch: partition.leadership().epoch,
@@ -98,11 +98,11 @@ impl Wanted {
         }
     }
 
-    /// Where the leader's log parts from the follower's.
-    fn parts_from(&self, log: &PartitionLog) -> Option<Found> {
+    /// The answer for a follower whose log diverges from the leader's; `None` where it does not.
+    fn divergence(&self, log: &PartitionLog) -> Option<FetchedPartition> {
         let last = self.last_epoch?;
         let (epoch, end) = log.end_of_epoch(last)?;
-        (epoch < last || end < self.from).then_some(Found::Parts { epoch, end })
+        (epoch < last || end < self.from).then_some(FetchedPartition::Diverging { epoch, end })
     }
 }
 
@@ -122,10 +122,10 @@ impl State {
     /// Takes a message of another node.
     pub(super) fn receive(&mut self, from: NodeId, message: Message, now: Instant) {
         match message.0 {
-            Says::Fetch(fetch) => {
+            MessageBody::Fetch(fetch) => {
                 self.replication.waiting.insert(from, (fetch, now));
             }
-            Says::Fetched { number, found } => {
+            MessageBody::Fetched { number, found } => {
                 if self.replication.asked.get(&from).is_none_or(|(asked, _)| *asked != number) {
                     return;
                 }
@@ -139,12 +139,12 @@ impl State {
     }
 
     fn ask_leaders(&mut self, now: Instant) {
-        let mut wanted: BTreeMap<NodeId, Vec<(PartitionId, Wanted)>> = BTreeMap::new();
+        let mut wanted: BTreeMap<NodeId, Vec<(PartitionId, PartitionFetch)>> = BTreeMap::new();
         let asked = mem::take(&mut self.replication.asked);
         for (id, partition) in self.partitions_mut() {
             let Some(leader) = partition.followed() else { continue };
             if asked.get(&leader).is_none_or(|(_, at)| now >= *at + PATIENCE) {
-                wanted.entry(leader).or_default().push((id, Wanted::of(partition)));
+                wanted.entry(leader).or_default().push((id, PartitionFetch::of(partition)));
             }
         }
         let Replication { last_number, asked: kept, outbox, .. } = &mut self.replication;
@@ -152,7 +152,7 @@ impl State {
         for (leader, wanted) in wanted {
             *last_number += 1;
             kept.insert(leader, (*last_number, now));
-            outbox.push((leader, Message(Says::Fetch(Fetch { number: *last_number, wanted }))));
+            outbox.push((leader, Message(MessageBody::Fetch(Fetch { number: *last_number, wanted }))));
         }
     }
 
@@ -165,35 +165,35 @@ impl State {
                 if !partition.is_led_here() || epoch != wanted.leader_epoch {
                     continue;
                 }
-                if let Some(parts) = wanted.parts_from(partition.log()) {
-                    found.push((*id, epoch, parts));
+                if let Some(diverging) = wanted.divergence(partition.log()) {
+                    found.push((*id, epoch, diverging));
                     continue;
                 }
                 partition.asked_by(follower, wanted.from, now);
                 let (log, high_watermark) = (partition.log(), partition.high_watermark());
                 if log.end() > wanted.from || high_watermark > wanted.high_watermark {
                     let (batches, start) = (log.copies(wanted.from, MOST_BATCHES), log.start());
-                    found.push((*id, epoch, Found::Batches { batches, start, high_watermark }));
+                    found.push((*id, epoch, FetchedPartition::Batches { batches, start, high_watermark }));
                 }
             }
             let Replication { waiting, outbox, .. } = &mut self.replication;
             if found.is_empty() && now < since + MAX_WAIT {
                 waiting.insert(follower, (fetch, since));
             } else {
-                outbox.push((follower, Message(Says::Fetched { number: fetch.number, found })));
+                outbox.push((follower, Message(MessageBody::Fetched { number: fetch.number, found })));
             }
         }
     }
 
-    /// What the leader of a partition has in that epoch.
-    fn take_over(&mut self, leader: NodeId, id: PartitionId, epoch: i32, found: Found) {
+    /// Takes over the answer of a partition's leader in that epoch.
+    fn take_over(&mut self, leader: NodeId, id: PartitionId, epoch: i32, found: FetchedPartition) {
         let Some(partition) = self.partition_mut(id) else { return };
         if partition.followed() != Some(leader) || partition.leadership().epoch != epoch {
             return;
         }
         match found {
-            Found::Parts { epoch, end } => partition.write(|log| log.part(epoch, end)),
-            Found::Batches { batches, start, high_watermark } => {
+            FetchedPartition::Diverging { epoch, end } => partition.write(|log| log.part(epoch, end)),
+            FetchedPartition::Batches { batches, start, high_watermark } => {
                 partition.write(|log| {
                     batches.into_iter().for_each(|batch| log.copy(batch));
                     log.delete_before(start);

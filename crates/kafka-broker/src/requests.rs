@@ -41,18 +41,18 @@ impl Buf for Wary {
     /// whole of it is known.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         let first = self.0.try_get_u8()?;
-        let mut says = usize::from(first & 0x7f);
+        let mut length = usize::from(first & 0x7f);
         let mut goes_on = first & 0x80 != 0;
         for (place, byte) in (1..5).zip(self.0.chunk()) {
             if !goes_on {
                 break;
             }
-            says |= usize::from(byte & 0x7f) << (7 * place);
+            length |= usize::from(byte & 0x7f) << (7 * place);
             goes_on = byte & 0x80 != 0;
         }
         let available = self.0.len();
-        if first & 0x80 != 0 && says > available + 1 {
-            return Err(TryGetError { requested: says, available });
+        if first & 0x80 != 0 && length > available + 1 {
+            return Err(TryGetError { requested: length, available });
         }
         Ok(first)
     }

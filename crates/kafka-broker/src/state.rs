@@ -24,18 +24,19 @@ use super::{
     transactions::{Ending, Transactions},
 };
 
-/// The time between a node's signs to the cluster, and its looks for changes (`broker.heartbeat.interval.ms`).
+/// The interval of a node's heartbeats to the cluster, whose answers tell it of changes (`broker.heartbeat.interval.ms`).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Topics, groups, transactions, as one node knows and has them.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) node: NodeId,
-    /// What it has heard of the cluster, and when.
+    /// The newest image of the cluster that it has.
     image: Arc<Image>,
-    heard: Option<Instant>,
-    /// When it has told the cluster last that it is there.
-    tells: Option<Instant>,
+    /// The time at which it got an image last.
+    refreshed: Option<Instant>,
+    /// The time of its last heartbeat to the cluster.
+    last_heartbeat: Option<Instant>,
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) groups: HashMap<String, Group>,
     pub(super) coordination: Coordination,
@@ -48,8 +49,8 @@ impl State {
         Self {
             node,
             image: Arc::default(),
-            heard: None,
-            tells: None,
+            refreshed: None,
+            last_heartbeat: None,
             topics: BTreeMap::new(),
             groups: HashMap::new(),
             coordination: Coordination::new(node, options.group_load_time),
@@ -58,7 +59,7 @@ impl State {
         }
     }
 
-    /// What it has heard of the cluster.
+    /// The newest image of the cluster that it has.
     pub(super) fn image(&self) -> &Arc<Image> {
         &self.image
     }
@@ -103,9 +104,9 @@ impl State {
         }
     }
 
-    /// Hears of the cluster.
-    fn hear(&mut self, image: Arc<Image>, now: Instant) {
-        self.heard = Some(now);
+    /// Applies an image of the cluster, if it is newer.
+    fn apply_image(&mut self, image: Arc<Image>, now: Instant) {
+        self.refreshed = Some(now);
         if image.version <= self.image.version {
             return;
         }
@@ -118,12 +119,12 @@ impl State {
         for (name, known) in &image.topics {
             let topic = self.topics.entry(name.clone());
             let topic = topic.or_insert_with(|| Topic::new(self.node, known, now));
-            topic.hear(self.node, known, now);
+            topic.apply_image(self.node, known, now);
         }
         if let Some(groups) = &image.groups {
-            self.coordination.log.hear(groups, now);
+            self.coordination.log.apply_leadership(groups, now);
         }
-        self.settle();
+        self.sync_groups();
     }
 
     /// A topic was deleted, and with it the offsets that were committed for it.
@@ -151,9 +152,9 @@ impl State {
         }
     }
 
-    /// Takes over what has changed of the groups, or of their log.
-    fn settle(&mut self) {
-        self.coordination.settle(&mut self.groups);
+    /// Brings the groups in line with their log, after a change of either.
+    fn sync_groups(&mut self) {
+        self.coordination.sync(&mut self.groups);
     }
 
     /// Handles timeouts. Returns whether anything changed.
@@ -163,7 +164,7 @@ impl State {
         self.groups.values_mut().fold(!late.is_empty(), |any, group| group.sweep() || any)
     }
 
-    /// How far the logs are, and who leads: what requests wait for.
+    /// A number that changes with the high watermark or the leader of each log. Requests wait for such changes.
     fn progress(&mut self) -> u64 {
         self.partitions_mut().fold(0, |sum, (_, partition)| {
             sum.wrapping_mul(31)
@@ -179,23 +180,23 @@ impl State {
         act(self);
         let has = self.progress() != before;
         if has {
-            self.settle();
+            self.sync_groups();
         }
         has
     }
 
-    /// Replicates what there is to replicate. From time to time it tells the cluster that it is there, hears what is due, looks
-    /// for other replicas in sync, and whether its groups are loaded. Returns whether anything changed.
+    /// Asks leaders and answers followers, where that is due. At each heartbeat interval it also sends a heartbeat to the cluster,
+    /// applies the cluster's changes, proposes other replicas in sync, and loads its groups. Returns whether anything changed.
     fn take_part(&mut self, cluster: &Cluster, options: &Options, now: Instant) -> bool {
-        let is_due = self.tells.is_none_or(|told| now >= told + HEARTBEAT_INTERVAL);
+        let is_due = self.last_heartbeat.is_none_or(|at| now >= at + HEARTBEAT_INTERVAL);
         if !is_due && !self.replication.is_due(now) {
             return false;
         }
         self.progresses(|state| {
             if is_due {
-                state.tells = Some(now);
+                state.last_heartbeat = Some(now);
                 state.exchange_with(cluster, options, now);
-                state.settle();
+                state.sync_groups();
             }
             state.replicate(now);
         })
@@ -204,22 +205,22 @@ impl State {
     fn exchange_with(&mut self, cluster: &Cluster, options: &Options, now: Instant) {
         let (node, lag) = (self.node, options.replica_lag);
         if let Some(image) = cluster.heartbeat(node, now)
-            && self.heard.is_none_or(|heard| now >= heard + options.metadata_delay)
+            && self.refreshed.is_none_or(|at| now >= at + options.metadata_delay)
         {
-            self.hear(image, now);
+            self.apply_image(image, now);
         }
         for (id, partition) in self.partitions_mut() {
             if let Some(wanted) = partition.wants_in_sync(now, lag)
                 && let Some(now_holds) = cluster.alter_in_sync(id, node, partition.leadership(), wanted)
             {
-                partition.hear(&now_holds, now);
+                partition.apply_leadership(&now_holds, now);
             }
         }
     }
 
-    /// Forgets what a process forgets when it ends, and what its disk does not have of a log, beginning at that offset.
+    /// Forgets the state that a process has in memory alone, and the end of each log that its disk lost, from that offset on.
     fn restart(&mut self, lost: &BTreeMap<LogName, i64>) {
-        (self.image, self.heard, self.replication) = Default::default();
+        (self.image, self.refreshed, self.replication) = Default::default();
         self.partitions_mut().for_each(|(_, partition)| partition.forget_leader());
         for (name, from) in lost {
             let partition = match name {
@@ -235,7 +236,7 @@ impl State {
         }
     }
 
-    /// Where each log ends.
+    /// The end of each log.
     fn ends(&self) -> BTreeMap<LogName, i64> {
         let topics = self.topics.iter().flat_map(|(name, topic)| {
             let ends = (0..).zip(&topic.partitions);

@@ -45,8 +45,8 @@ impl Topic {
         topic
     }
 
-    /// The node hears of a change.
-    pub(super) fn hear(&mut self, node: NodeId, known: &Arc<TopicImage>, now: Instant) {
+    /// Applies the topic's part of a newer image.
+    pub(super) fn apply_image(&mut self, node: NodeId, known: &Arc<TopicImage>, now: Instant) {
         self.known = Arc::clone(known);
         self.take_over(node, now);
     }
@@ -54,7 +54,7 @@ impl Topic {
     fn take_over(&mut self, node: NodeId, now: Instant) {
         self.partitions.resize_with(self.known.partitions.len(), || Partition::new(node));
         for (partition, leadership) in self.partitions.iter_mut().zip(&self.known.partitions) {
-            partition.hear(leadership, now);
+            partition.apply_leadership(leadership, now);
         }
     }
 

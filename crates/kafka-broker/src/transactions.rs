@@ -31,13 +31,13 @@ pub struct Identity {
 struct Transactional {
     identity: Identity,
     timeout: Duration,
-    phase: Phase,
+    state: TransactionState,
     partitions: BTreeSet<(String, i32)>,
     groups: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum TransactionState {
     /// No transaction yet.
     Empty,
     Ongoing {
@@ -53,7 +53,7 @@ enum Phase {
 pub struct Ending {
     /// Its producer.
     pub producer: Identity,
-    /// Else it was aborted.
+    /// Whether it was committed; else it was aborted.
     pub committed: bool,
     /// The partitions that it has written to.
     pub partitions: BTreeSet<(String, i32)>,
@@ -85,26 +85,26 @@ impl Transactions {
         &mut self,
         name: &str,
         timeout: Duration,
-        says: Option<Identity>,
+        claimed: Option<Identity>,
     ) -> Result<(Identity, Option<Ending>), ResponseError> {
         let Some(known) = self.by_name.get_mut(name) else {
             let identity = self.identify();
             let new = Transactional {
                 identity,
                 timeout,
-                phase: Phase::Empty,
+                state: TransactionState::Empty,
                 partitions: BTreeSet::new(),
                 groups: BTreeSet::new(),
             };
             self.by_name.insert(name.to_owned(), new);
             return Ok((identity, None));
         };
-        if says.is_some_and(|says| says != known.identity) {
+        if claimed.is_some_and(|claimed| claimed != known.identity) {
             return Err(ResponseError::ProducerFenced);
         }
         let ending = known.shut_out();
         known.timeout = timeout;
-        known.phase = Phase::Empty;
+        known.state = TransactionState::Empty;
         if ending.is_none() {
             known.identity.epoch = known.identity.epoch.wrapping_add(1).max(0);
         }
@@ -164,19 +164,19 @@ impl Transactions {
         committed: bool,
     ) -> Result<Option<Ending>, ResponseError> {
         let known = self.current(name, producer)?;
-        match known.phase {
-            Phase::Ongoing { .. } => Ok(Some(known.end(committed))),
-            Phase::Ended { committed: before } if before == committed => Ok(None),
-            Phase::Ended { .. } | Phase::Empty => Err(ResponseError::InvalidTxnState),
+        match known.state {
+            TransactionState::Ongoing { .. } => Ok(Some(known.end(committed))),
+            TransactionState::Ended { committed: before } if before == committed => Ok(None),
+            TransactionState::Ended { .. } | TransactionState::Empty => Err(ResponseError::InvalidTxnState),
         }
     }
 
     /// Aborts transactions that have timed out, and fences their producers.
     pub fn sweep(&mut self) -> Vec<Ending> {
         let now = Instant::now();
-        let late = self.by_name.values_mut().filter(|known| match known.phase {
-            Phase::Ongoing { until } => now >= until,
-            Phase::Empty | Phase::Ended { .. } => false,
+        let late = self.by_name.values_mut().filter(|known| match known.state {
+            TransactionState::Ongoing { until } => now >= until,
+            TransactionState::Empty | TransactionState::Ended { .. } => false,
         });
         late.filter_map(Transactional::shut_out).collect()
     }
@@ -191,13 +191,13 @@ impl Transactions {
 
 impl Transactional {
     fn begin(&mut self) {
-        if !matches!(self.phase, Phase::Ongoing { .. }) {
-            self.phase = Phase::Ongoing { until: Instant::now() + self.timeout };
+        if !matches!(self.state, TransactionState::Ongoing { .. }) {
+            self.state = TransactionState::Ongoing { until: Instant::now() + self.timeout };
         }
     }
 
     fn end(&mut self, committed: bool) -> Ending {
-        self.phase = Phase::Ended { committed };
+        self.state = TransactionState::Ended { committed };
         Ending {
             producer: self.identity,
             committed,
@@ -208,7 +208,7 @@ impl Transactional {
 
     /// Aborts the open transaction under the next epoch, so that its markers fence the old one everywhere.
     fn shut_out(&mut self) -> Option<Ending> {
-        matches!(self.phase, Phase::Ongoing { .. }).then(|| {
+        matches!(self.state, TransactionState::Ongoing { .. }).then(|| {
             self.identity.epoch = self.identity.epoch.wrapping_add(1).max(0);
             self.end(false)
         })

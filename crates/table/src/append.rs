@@ -1,4 +1,4 @@
-//! Writing to a table: the result is the decision about the event, as this instance read it.
+//! Writing to a table: the result is the outcome of the event, as this instance read it.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
-use super::{Decision, EventSourcedTable, Projection};
+use super::{EventOutcome, EventSourcedTable, Projection};
 
 /// The longest time in which an event that Kafka has acknowledged is read back.
 const READ_BACK: Duration = Duration::from_secs(5);
@@ -49,48 +49,48 @@ impl<P: Projection> EventSourcedTable<P> {
         let envelope = self.producer.envelope(context, &event);
         let pending = self.shared.pending.register(envelope.id);
         self.producer.send_enveloped(&envelope, event).await?;
-        match timeout(READ_BACK, pending.decision()).await {
-            Ok(Ok(Decision::Applied)) => Ok(envelope),
-            Ok(Ok(Decision::Rejected)) => Err(AppendError::Rejected),
+        match timeout(READ_BACK, pending.outcome()).await {
+            Ok(Ok(EventOutcome::Applied)) => Ok(envelope),
+            Ok(Ok(EventOutcome::Rejected)) => Err(AppendError::Rejected),
             _ => Err(AppendError::NotReadBack(READ_BACK)),
         }
     }
 }
 
-/// The appends that wait for a decision, by the event's id.
+/// The appends that wait for an outcome, by the event's id.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PendingAppends(Arc<Mutex<HashMap<Uuid, oneshot::Sender<Decision>>>>);
+pub(super) struct PendingAppends(Arc<Mutex<HashMap<Uuid, oneshot::Sender<EventOutcome>>>>);
 
-/// An append that waits for its decision; dropped, it waits no more.
+/// An append that waits for its outcome; dropped, it waits no more.
 #[derive(Debug)]
 pub(super) struct PendingAppend {
     id: Uuid,
     all: PendingAppends,
-    decision: oneshot::Receiver<Decision>,
+    outcome: oneshot::Receiver<EventOutcome>,
 }
 
 impl PendingAppends {
     fn register(&self, id: Uuid) -> PendingAppend {
-        let (sender, decision) = oneshot::channel();
+        let (sender, outcome) = oneshot::channel();
         self.lock().insert(id, sender);
-        PendingAppend { id, all: self.clone(), decision }
+        PendingAppend { id, all: self.clone(), outcome }
     }
 
     /// The event was read. Only its first appearance resolves an append.
-    pub(super) fn resolve(&self, id: Uuid, decision: Decision) {
+    pub(super) fn resolve(&self, id: Uuid, outcome: EventOutcome) {
         if let Some(pending) = self.lock().remove(&id) {
-            let _dropped = pending.send(decision);
+            let _dropped = pending.send(outcome);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<Decision>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<EventOutcome>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PendingAppend {
-    async fn decision(mut self) -> Result<Decision, oneshot::error::RecvError> {
-        (&mut self.decision).await
+    async fn outcome(mut self) -> Result<EventOutcome, oneshot::error::RecvError> {
+        (&mut self.outcome).await
     }
 }
 

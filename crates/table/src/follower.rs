@@ -13,7 +13,7 @@ use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Decision, InvalidTopic, Projection, Shared, Versioned, requirements};
+use super::{EventOutcome, InvalidTopic, Projection, Shared, Versioned, requirements};
 
 /// The log target of the line for each event that is read after the start.
 const TARGET: &str = "highwater::applied";
@@ -195,22 +195,22 @@ impl<P: Projection> Follower<P> {
             if envelope.is_some() && home != record.partition {
                 return Err(misplaced(record, home, self.topic.config().partitions));
             }
-            let decision = replica.apply(record.partition, event);
+            let outcome = replica.apply(record.partition, event);
             if let Some(envelope) = envelope {
                 if live {
-                    self.log(record, &envelope, decision);
+                    self.log(record, &envelope, outcome);
                 }
-                self.shared.pending.resolve(envelope.id, decision);
+                self.shared.pending.resolve(envelope.id, outcome);
             }
         }
         Ok(())
     }
 
-    fn log(&self, record: &Record, envelope: &Envelope, decision: Decision) {
+    fn log(&self, record: &Record, envelope: &Envelope, outcome: EventOutcome) {
         let correlation = envelope.correlation_id.as_deref().unwrap_or_default();
-        let outcome = match decision {
-            Decision::Applied => "applied",
-            Decision::Rejected => "rejected",
+        let outcome = match outcome {
+            EventOutcome::Applied => "applied",
+            EventOutcome::Rejected => "rejected",
         };
         info!(
             target: TARGET,

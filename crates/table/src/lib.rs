@@ -4,12 +4,12 @@
 //! ```text
 //! append(event, version) ─▶ producer ═▶ topic ═▶ follower of each partition ─▶ Replica: applied or rejected
 //!          ▲                                                                        │
-//!          └──────────────── the decision about this event's first appearance ◀────┘
+//!          └──────────────── the outcome of this event's first appearance ◀─────────┘
 //! ```
 //!
 //! An event names the version of its entity that it makes. It is applied if that version is the next one when the log is
 //! read, and rejected otherwise. Among several events that were written on the same state, the first in the log is applied.
-//! Each instance reads the same log and makes the same decisions.
+//! Each instance reads the same log and comes to the same outcomes.
 //!
 //! This holds because the layers below do not change: each entity's events are in one partition, so the number of
 //! partitions is fixed and compaction is off; nothing is ever deleted; an acknowledged event is never lost (acks=all,
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 pub use append::AppendError;
 use append::PendingAppends;
 use follower::Follower;
-pub use replica::{Decision, Projection, Replica, Versioned};
+pub use replica::{EventOutcome, Projection, Replica, Versioned};
 pub use requirements::InvalidTopic;
 pub use status::{TablePartition, TableStatus};
 

@@ -33,7 +33,7 @@ pub trait Projection: Default + Send + Sync + 'static {
 
 /// The outcome of an event: there is no third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum EventOutcome {
     /// The event is part of the state.
     Applied,
     /// The event was written on an older state. It counts for nothing, in every instance and for ever.
@@ -59,15 +59,15 @@ impl<P: Projection> Replica<P> {
     ///
     /// The whole rule: an event is rejected unless it is in the partition of its key, makes the version after the
     /// current one, and is allowed by the state. A copy of an applied event is rejected by its version.
-    pub fn apply(&mut self, partition: i32, event: P::Event) -> Decision {
+    pub fn apply(&mut self, partition: i32, event: P::Event) -> EventOutcome {
         let is_in_place = self.partition_of(&event) == partition;
         let is_next = self.projection.version_of(&event).checked_add(1) == Some(event.version());
         if is_in_place && is_next && self.projection.apply(event) {
             self.applied += 1;
-            Decision::Applied
+            EventOutcome::Applied
         } else {
             self.rejected += 1;
-            Decision::Rejected
+            EventOutcome::Rejected
         }
     }
 

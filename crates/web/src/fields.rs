@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     ///
     /// 400 where the body is no object.
-    pub fn of<const FIELDS: usize>(
+    pub fn parse<const FIELDS: usize>(
         body: &'a [u8],
         max_depth: usize,
         names: &'static [&'static str; FIELDS],

@@ -15,12 +15,12 @@ use tokio::{
     time::timeout,
 };
 
-/// How many listings may wait for their first permit, which is all that most of them need, before further ones are refused.
+/// The most listings that wait for their first permit, which is all that most of them need. Further ones are refused.
 const MAX_NEW: usize = 4 * 1024;
-/// How many listings may wait for a further permit before one that needs such is refused. A permit is held for up to a
-/// millisecond.
+/// The most listings that wait for a further permit. One more that needs such a permit is refused. A permit is held for up to
+/// a millisecond.
 const MAX_WAITING: usize = 64;
-/// How long a listing whose answer has not begun may wait for a permit.
+/// The longest wait for a permit of a listing whose answer has not begun.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// The limit of concurrent reads for listings: each read of the store takes a permit. There are half as many permits as

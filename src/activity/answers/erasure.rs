@@ -1,5 +1,5 @@
-//! `DELETE /api/events/user/{userId}`: a user's events are erased, and `GET /api/events/erasures/{erasureId}` says how far
-//! that is.
+//! `DELETE /api/events/user/{userId}` erases a user's events, and `GET /api/events/erasures/{erasureId}` tells the state of
+//! the erasure.
 //!
 //! A marker goes to each partition, since a user's older events may be in any: the number of partitions may have been
 //! another. The offsets of the markers are the receipt's id. So it means the same on every instance and after every restart,
@@ -133,7 +133,7 @@ pub(in crate::activity) fn failure(error: PublishError) -> Problem {
     publish_problem(error, "Asking for the erasure again is safe")
 }
 
-/// How far the erasure of that receipt is. 404 where no erasure has such a receipt.
+/// The state of the erasure of that receipt. 404 where no erasure has such a receipt.
 pub(in crate::activity) async fn state(api: &Api, id: &str) -> Response {
     let Ok(markers) = cursor::decode(id) else { return unknown().into_response() };
     let before = api.coverage();
@@ -154,7 +154,7 @@ pub(in crate::activity) async fn state(api: &Api, id: &str) -> Response {
     response
 }
 
-/// 404: a receipt is what the answer to the erasure said.
+/// 404: no answer to an erasure had such a receipt.
 pub(in crate::activity) fn unknown() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no erasure has such an id: the answer to the DELETE has it")
 }

@@ -32,7 +32,7 @@ async fn answer(api: &Api, grant: &Grant, id: &str, query: &str) -> Result<Respo
         }
     };
     match found {
-        // Of another's event such a client is not told that it is there.
+        // Such a client is not told that another user's event is there.
         Ok(Some(event)) if matches!(grant.reads(), Reads::Own(user) if *user != *event.user_id()) => {
             Err(not_found(id, &before.until(&api.coverage())))
         }

@@ -32,7 +32,7 @@ use crate::{
 
 /// The size from which a chunk of an answer is sent, in bytes.
 const CHUNK: usize = 32 * 1024;
-/// How many events one read of the store asks for, which ends it by their bytes too ([`PAGE_BYTES`]).
+/// The number of events that one read of the store asks for. The store also ends a read by the bytes ([`PAGE_BYTES`]).
 const READ_AHEAD: usize = 512;
 /// The bytes of JSON at which a page with a limit ends, however many more it may have.
 const MAX_COLLECTED: usize = 8 * PAGE_BYTES;
@@ -213,7 +213,7 @@ impl EventReader {
         Ok(page.events)
     }
 
-    /// Reads the next `limit` events and keeps only them, fewer where they are large. Returns what is after them.
+    /// Reads the next `limit` events and keeps only them, fewer where they are large. Returns the span after them.
     async fn collect(&mut self, limit: usize) -> Result<Option<Span>, ListingError> {
         let mut events = Vec::new();
         let mut bytes = 0;

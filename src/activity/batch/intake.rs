@@ -1,4 +1,4 @@
-//! One event in, one outcome out: the way into Kafka of each route that takes many events, whatever their format.
+//! One event in, one outcome out. Each route that takes many events sends them to Kafka in this way, in every format.
 
 use std::{
     num::NonZeroU32,
@@ -26,7 +26,7 @@ pub(in crate::activity) struct Intake {
 }
 
 impl Intake {
-    /// Of a request with that `X-Correlation-Id`.
+    /// The intake of a request with that `X-Correlation-Id`.
     pub(in crate::activity) fn new(api: Arc<Api>, grant: Grant, correlation: Option<&HeaderValue>) -> Self {
         let given = correlation.and_then(CorrelationId::from_header);
         let context = given.map(|given| Context::correlated(given.as_str())).unwrap_or_default();
@@ -40,11 +40,11 @@ impl Intake {
             Ok(Judged { event, violations }) => {
                 let id = event.id();
                 let delivery = self.api.events.enqueue_in(&self.context, event).await;
-                Taken(State::Queued { id, violations, delivery })
+                Taken(IntakeState::Queued { id, violations, delivery })
             }
             Err(problem) => {
                 self.note(&problem);
-                Taken(State::Done(IntakeOutcome::Refused(problem)))
+                Taken(IntakeState::Done(IntakeOutcome::Refused(problem)))
             }
         }
     }
@@ -54,7 +54,7 @@ impl Intake {
         self.api.rejections.note(&self.grant, self.context.correlation_id.as_deref(), problem);
     }
 
-    /// Whether the client may publish it, and now.
+    /// Checks that the client may publish the event, and may do so now.
     fn admit(&self, judged: Judged) -> Result<Judged, Problem> {
         let user = judged.event.user_id();
         self.grant
@@ -68,10 +68,10 @@ impl Intake {
 
 /// An event that was taken, or refused.
 #[derive(Debug)]
-pub(in crate::activity) struct Taken(State);
+pub(in crate::activity) struct Taken(IntakeState);
 
 #[derive(Debug)]
-enum State {
+enum IntakeState {
     Queued { id: Uuid, violations: usize, delivery: Delivery },
     Done(IntakeOutcome),
 }
@@ -83,15 +83,15 @@ pub(in crate::activity) enum IntakeOutcome {
     Stored { id: Uuid, receipt: Receipt, violations: usize },
     /// It was not taken.
     Refused(Problem),
-    /// Kafka has not acknowledged it; whether it may have been written all the same.
+    /// Kafka has not acknowledged it. The flag tells whether it may have been written all the same.
     Failed(Problem, bool),
 }
 
 impl Taken {
     /// Waits for the outcome; then [`Taken::outcome`] has it.
     pub(in crate::activity) fn poll_done(&mut self, task: &mut Task<'_>) -> Poll<()> {
-        if let State::Queued { id, violations, delivery } = &mut self.0 {
-            self.0 = State::Done(match ready!(delivery.poll_unpin(task)) {
+        if let IntakeState::Queued { id, violations, delivery } = &mut self.0 {
+            self.0 = IntakeState::Done(match ready!(delivery.poll_unpin(task)) {
                 Ok(receipt) => IntakeOutcome::Stored { id: *id, receipt, violations: *violations },
                 Err(error) => {
                     let possibly_written = error.possibly_written();
@@ -105,8 +105,8 @@ impl Taken {
     /// The outcome, once it is known.
     pub(in crate::activity) fn outcome(&self) -> Option<&IntakeOutcome> {
         match &self.0 {
-            State::Queued { .. } => None,
-            State::Done(outcome) => Some(outcome),
+            IntakeState::Queued { .. } => None,
+            IntakeState::Done(outcome) => Some(outcome),
         }
     }
 }

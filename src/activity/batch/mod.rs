@@ -25,7 +25,7 @@ use warp::{
 
 pub(super) use intake::{Intake, IntakeOutcome};
 pub(super) use reading::ReadEvent;
-use receipts::{Format, Receipts, Wanted};
+use receipts::{ReceiptFilter, ReceiptFormat, Receipts};
 use taking::{Items, Taking, TakingProgress, WINDOW_BYTES};
 
 use super::{
@@ -38,16 +38,16 @@ use super::{
 
 /// The bounds of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchLimits {
+pub struct PostedBatchLimits {
     /// The most events of an array.
     pub max_events: usize,
     /// The most bytes of an array.
     pub max_bytes: usize,
-    /// How long a stream of events may pause.
+    /// The longest pause of a stream of events.
     pub pause: Duration,
 }
 
-impl Default for BatchLimits {
+impl Default for PostedBatchLimits {
     fn default() -> Self {
         Self { max_events: 10_000, max_bytes: 1 << 20, pause: Duration::from_secs(60) }
     }
@@ -68,7 +68,7 @@ pub(super) async fn batch(api: Arc<Api>, grant: Grant, (query, headers, body): P
     }
 }
 
-/// Reads what tells of all events of a batch.
+/// Reads the parts of a request that concern all events of a batch.
 ///
 /// # Errors
 ///
@@ -81,8 +81,8 @@ fn begin(
 ) -> Result<(ReadEvent, Items, Receipts), Problem> {
     let mut parameters = Parameters::new(query);
     let wanted = parameters.parsed("receipts", |text| match text {
-        "all" => Ok(Wanted::All),
-        "errors" => Ok(Wanted::Errors),
+        "all" => Ok(ReceiptFilter::All),
+        "errors" => Ok(ReceiptFilter::Errors),
         _ => Err("must be all or errors"),
     });
     parameters.finish()?;
@@ -90,15 +90,15 @@ fn begin(
     let (format, items) = match body? {
         ManyBody::Whole(body) => {
             let items = items_of(&body, api)?;
-            (Format::Object, Items::Array(items.into_iter().enumerate()))
+            (ReceiptFormat::Object, Items::Array(items.into_iter().enumerate()))
         }
-        ManyBody::Lines(lines) => (Format::Lines, Items::Lines(lines)),
+        ManyBody::Lines(lines) => (ReceiptFormat::Lines, Items::Lines(lines)),
     };
     reserve_memory(WINDOW_BYTES)?;
     Ok((read, items, Receipts::new(format, wanted.unwrap_or_default())))
 }
 
-/// How the events of a batch with these headers are read.
+/// The reader for the events of a batch with these headers.
 fn reader(headers: &HeaderMap) -> Result<ReadEvent, Problem> {
     let version = headers.get(cloud_event::VERSION_HEADER);
     match Mode::of(headers.get(header::CONTENT_TYPE), version) {

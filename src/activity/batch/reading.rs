@@ -1,4 +1,4 @@
-//! Reads lines as events. Of a fast stream that is half of the work, which another thread does meanwhile.
+//! Reads lines as events. For a fast stream that is half of the work, and another thread does it meanwhile.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use crate::activity::{Api, schemas::Judged};
 
 /// The most lines of a piece.
 const MANY: usize = 256;
-/// From so many on, a piece is read by a task of its own.
+/// The number of lines from which a piece is read by a task of its own.
 const WORTH_A_TASK: usize = 16;
 
 /// Reads an event of the batch's format.
@@ -32,7 +32,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// How many lines are being read.
+    /// The number of lines that are being read.
     pub(super) fn len(&self) -> usize {
         self.lines
     }

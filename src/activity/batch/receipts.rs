@@ -9,7 +9,7 @@ use super::intake::IntakeOutcome;
 
 /// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum ReceiptFormat {
     /// `{"receipts": […], …}`. Events have an `index`, from 0.
     Object,
     /// A receipt a line. Events have a `line`, from 1.
@@ -18,7 +18,7 @@ pub(super) enum Format {
 
 /// The receipts that the answer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Wanted {
+pub(super) enum ReceiptFilter {
     /// All.
     #[default]
     All,
@@ -26,7 +26,7 @@ pub(super) enum Wanted {
     Errors,
 }
 
-/// How many events became what.
+/// The number of events with each outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sums {
@@ -61,17 +61,17 @@ impl Sums {
 /// Writes receipts.
 #[derive(Debug)]
 pub(super) struct Receipts {
-    format: Format,
-    wanted: Wanted,
+    format: ReceiptFormat,
+    wanted: ReceiptFilter,
     sums: Sums,
     buffer: BytesMut,
     is_first: bool,
 }
 
 impl Receipts {
-    pub(super) fn new(format: Format, wanted: Wanted) -> Self {
+    pub(super) fn new(format: ReceiptFormat, wanted: ReceiptFilter) -> Self {
         let mut buffer = BytesMut::new();
-        if format == Format::Object {
+        if format == ReceiptFormat::Object {
             buffer.put_slice(b"{\"receipts\":[");
         }
         Self { format, wanted, sums: Sums::default(), buffer, is_first: true }
@@ -79,8 +79,8 @@ impl Receipts {
 
     pub(super) fn media_type(&self) -> &'static str {
         match self.format {
-            Format::Object => JSON,
-            Format::Lines => NDJSON,
+            ReceiptFormat::Object => JSON,
+            ReceiptFormat::Lines => NDJSON,
         }
     }
 
@@ -88,7 +88,7 @@ impl Receipts {
         self.sums
     }
 
-    /// How much is written and not taken.
+    /// The number of bytes that are written and not taken.
     pub(super) fn len(&self) -> usize {
         self.buffer.len()
     }
@@ -103,7 +103,7 @@ impl Receipts {
         self.sums.add(outcome);
         match outcome {
             IntakeOutcome::Stored { id, receipt, violations } => {
-                if self.wanted == Wanted::All {
+                if self.wanted == ReceiptFilter::All {
                     self.begin();
                     self.number(number);
                     self.buffer.put_slice(b",\"status\":201,\"eventId\":\"");
@@ -140,27 +140,27 @@ impl Receipts {
         // Numbers cannot fail to serialize.
         let sums = serde_json::to_vec(&self.sums).unwrap_or_default();
         match (self.format, self.wanted) {
-            (Format::Object, _) => {
+            (ReceiptFormat::Object, _) => {
                 self.buffer.put_slice(b"],");
                 self.buffer.put_slice(&sums[1..]);
             }
-            (Format::Lines, Wanted::Errors) => {
+            (ReceiptFormat::Lines, ReceiptFilter::Errors) => {
                 self.buffer.put_slice(&sums);
                 self.buffer.put_u8(b'\n');
             }
-            (Format::Lines, Wanted::All) => {}
+            (ReceiptFormat::Lines, ReceiptFilter::All) => {}
         }
     }
 
     fn begin(&mut self) {
-        if self.format == Format::Object && !self.is_first {
+        if self.format == ReceiptFormat::Object && !self.is_first {
             self.buffer.put_u8(b',');
         }
         self.is_first = false;
     }
 
     fn number(&mut self, number: u64) {
-        let before = if self.format == Format::Lines { "{\"line\":" } else { "{\"index\":" };
+        let before = if self.format == ReceiptFormat::Lines { "{\"line\":" } else { "{\"index\":" };
         self.push(before, number);
     }
 
@@ -170,7 +170,7 @@ impl Receipts {
     }
 
     fn end(&mut self) {
-        if self.format == Format::Lines {
+        if self.format == ReceiptFormat::Lines {
             self.buffer.put_u8(b'\n');
         }
     }

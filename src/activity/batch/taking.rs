@@ -74,14 +74,14 @@ pub(super) struct Taking {
     pub(super) read: ReadEvent,
     pub(super) items: Items,
     pub(super) receipts: Receipts,
-    /// How long a client may say nothing.
+    /// The longest silence of a client.
     pub(super) patience: Duration,
     pub(super) progress: TakingProgress,
 }
 
-/// How far it is.
+/// The progress of a [`Taking`].
 pub(super) struct TakingProgress {
-    /// The lines that are not events yet.
+    /// The lines that are being read into events.
     reading: Reading,
     /// The events whose receipts are to come, in order, with their numbers and their sizes.
     window: VecDeque<(u64, usize, Taken)>,
@@ -89,7 +89,7 @@ pub(super) struct TakingProgress {
     window_bytes: usize,
     /// No more events come.
     is_read: bool,
-    /// Why there are no more, where that is not their end.
+    /// The fault that ended the events before their end.
     fault: Option<Problem>,
     is_closed: bool,
     seen: u64,
@@ -114,7 +114,7 @@ impl TakingProgress {
         self.events() >= WINDOW_EVENTS || self.window_bytes >= WINDOW_BYTES
     }
 
-    /// How many events it holds.
+    /// The number of events that it holds.
     fn events(&self) -> usize {
         self.reading.len() + self.window.len()
     }
@@ -144,7 +144,7 @@ impl Taking {
                 has_room = self.take(events).await;
             }
             let was_full = self.progress.is_full();
-            self.settle();
+            self.write_receipts();
             if self.receipts.len() >= CHUNK || (!has_room && self.receipts.len() > 0) {
                 return Some(self.receipts.split());
             }
@@ -232,7 +232,7 @@ impl Taking {
     }
 
     /// Writes the receipts that can be written, in order, up to a chunk.
-    fn settle(&mut self) {
+    fn write_receipts(&mut self) {
         let mut task = Task::from_waker(Waker::noop());
         while self.receipts.len() < CHUNK
             && let Some((number, bytes, taken)) = self.progress.window.front_mut()

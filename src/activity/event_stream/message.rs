@@ -12,15 +12,15 @@ use crate::{
     store::{ActivityEvent, Positions, Span},
 };
 
-/// How long a client waits before it connects again, in milliseconds.
+/// The time for which a client waits before it connects again, in milliseconds.
 const RETRY: u32 = 2_000;
 
-/// Why a stream ends. Its client goes on by connecting again, with the id of what it had last.
+/// The reason for which a stream ends. Its client goes on by connecting again, with the id of the last event that it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::activity) enum End {
     /// The events were too fast for the reader.
     Slow,
-    /// The partitions of the instance are others, or what it holds of one.
+    /// The instance has other partitions than before, or other events of one.
     Moved,
     /// The stream has lasted for as long as one may.
     Renewed,
@@ -42,7 +42,7 @@ impl End {
     }
 }
 
-/// The first message: when to connect again, and where the stream begins.
+/// The first message: the wait before a client connects again, and the position at which the stream begins.
 pub(super) fn opening(positions: &Positions) -> Bytes {
     format!("retry: {RETRY}\n{}\n", id_line(positions)).into()
 }
@@ -65,8 +65,8 @@ pub(super) fn push(text: &mut BytesMut, after: &Positions, event: &ActivityEvent
 pub(in crate::activity) struct Gap(pub(in crate::activity) Span);
 
 impl Gap {
-    /// The events after that cursor that a store has lost which is complete from there on. Of a partition that the cursor does
-    /// not name, none was asked for.
+    /// The events from that cursor on that have left a store. The store has all events from `complete_from` on. No events were
+    /// asked for of a partition that the cursor does not name.
     pub(super) fn after(cursor: &Positions, complete_from: &Positions) -> Option<Self> {
         let range = |(partition, end): (&i32, &i64)| {
             let begin = cursor.0.get(partition).filter(|begin| *begin < end)?;
@@ -89,7 +89,7 @@ impl Gap {
     }
 }
 
-/// Of no partition at all there is no cursor.
+/// The line with the id. There is none without partitions, since these have no cursor.
 fn id_line(positions: &Positions) -> String {
     let mut line = String::new();
     if !positions.0.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! store ─▶ Tail: one task, messages written once ─▶ seats of the readers that have caught up
-//!       └▶ Reader: pages, from its cursor on, until what the tail keeps begins
+//!       └▶ Reader: pages, from its cursor on, up to the messages that the tail keeps
 //! ```
 
 mod message;
@@ -45,9 +45,10 @@ pub(super) use message::{End, Gap};
 use reader::{HEARTBEAT, Reader};
 use tail::Tail;
 
-/// How long a stream waits to begin while an instance that has just started restores its events: they are not new.
+/// The longest time for which a stream waits to begin while an instance that has just started restores its events. These are
+/// not new.
 const RESTORING: Duration = Duration::from_secs(10);
-/// How many readers that are behind read the store at a time, beside the listings.
+/// The number of readers that read the store at a time because they are behind. The listings have a limit of their own.
 const READS: usize = 1;
 
 /// One client has at most this part of the places.
@@ -56,7 +57,7 @@ const SHARES: usize = 4;
 /// Tells nginx to hand on each message at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The open streams of an instance, and what they share.
+/// The open streams of an instance, with the tail and the limits that they share.
 pub struct EventStreams {
     max: usize,
     places: Mutex<Places>,
@@ -79,23 +80,23 @@ impl EventStreams {
         }
     }
 
-    /// How many are open.
+    /// The number of open streams.
     pub(super) fn open(&self) -> usize {
         self.places().taken
     }
 
-    /// How many were refused because there were too many.
+    /// The number of streams that were refused because there were too many.
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// How many were ended because their readers were too slow.
+    /// The number of streams that were ended because their readers were too slow.
     pub(super) fn slow(&self) -> u64 {
         self.slow.load(Ordering::Relaxed)
     }
 
     /// A place for one more, of that client where it is known.
-    fn enter(self: &Arc<Self>, client: Option<&str>) -> Result<Slot, Problem> {
+    fn enter(self: &Arc<Self>, client: Option<&str>) -> Result<StreamSlot, Problem> {
         let mut places = self.places();
         let own = client.and_then(|client| places.of.get(client)).copied().unwrap_or_default();
         if places.taken >= self.max || own >= self.max.div_ceil(SHARES) {
@@ -107,7 +108,7 @@ impl EventStreams {
         if let Some(client) = &client {
             places.of.insert(Box::clone(client), own + 1);
         }
-        Ok(Slot { streams: Arc::clone(self), client })
+        Ok(StreamSlot { streams: Arc::clone(self), client })
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -129,7 +130,7 @@ impl EventStreams {
         *current = Some(Arc::clone(&tail));
         let (followed, api) = (Arc::clone(&tail), Arc::clone(api));
         tokio::spawn(async move {
-            // Under the lock: whoever comes now finds the tail running, or none.
+            // Under the lock: a reader that comes now finds the tail running, or none.
             let is_left = || {
                 let mut current = api.streams.current();
                 let is_left = api.streams.open() == 0;
@@ -162,17 +163,17 @@ impl fmt::Debug for EventStreams {
 #[derive(Debug, Default)]
 struct Places {
     taken: usize,
-    /// How many each client has that has any.
+    /// The number of places of each client. A client without places has no entry.
     of: HashMap<Box<str>, usize>,
 }
 
 /// The place of an open stream.
-struct Slot {
+struct StreamSlot {
     streams: Arc<EventStreams>,
     client: Option<Box<str>>,
 }
 
-impl Slot {
+impl StreamSlot {
     /// The right to read the store once.
     async fn permit(&self) -> Option<Permit> {
         self.streams.reads.acquire().await
@@ -184,7 +185,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut places = self.streams.places();
         places.taken -= 1;
@@ -275,8 +276,8 @@ async fn until_restored(api: &Api) {
     }
 }
 
-/// A cursor without positions that no instance can have given out: it is of another topic of that name, and would pass over
-/// all that this one has until there is as much of it.
+/// The cursor, with positions up to the end at most. No instance can have given out one beyond the end: it is of another topic
+/// of that name. Such a cursor would pass over all events of this topic until it has as many.
 async fn not_beyond_the_end(
     api: &Api,
     mut cursor: Positions,

@@ -7,40 +7,40 @@ use highwater_web::shutdown::Stage;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Slot,
+    StreamSlot,
     message::{self, End, Gap},
-    tail::{Batch, Next, PAGE, PIECE, Place, Seat, Tail, ends},
+    tail::{MessageBatch, Next, PAGE, PIECE, ResumePoint, Seat, Tail, ends},
 };
 use crate::{
     activity::Api,
     store::{Criteria, Direction, EventQuery, Positions, Span},
 };
 
-/// How long a stream is silent at most. Proxies close what is silent for a minute (nginx, AWS) or half of one; a client that
-/// is gone is found by what is sent to it.
+/// The longest silence of a stream. Proxies close a connection that is silent for a minute (nginx, AWS) or half of one. A
+/// client that is gone is found by a message that is sent to it.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a stream lasts: then its client connects again, with a credential that is looked at again, and maybe to another
-/// instance.
+/// The longest life of a stream. After it the client connects again, maybe to another instance, and its credential is checked
+/// again.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// How long to wait after a failed read of the store.
+/// The pause after a failed read of the store.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A reader.
 pub(super) struct Reader {
     api: Arc<Api>,
     tail: Arc<Tail>,
-    slot: Slot,
+    slot: StreamSlot,
     query: EventQuery,
     /// The query to compare events with, where it asks for less than all.
     wanted: Option<Criteria>,
-    /// The boundary after what it was sent, or need not be sent.
+    /// The boundary after the events that it was sent, or need not be sent.
     cursor: Arc<Positions>,
     /// The boundary that its client knows of at least: by the last sign of life, or by an event where it gets them all.
     told: Arc<Positions>,
     /// Whether the cursor is that of the batches.
     level: bool,
     seat: Option<Seat>,
-    /// How many events a piece has room for, as far as is known.
+    /// The number of events that a piece has room for, as far as is known.
     room: usize,
     due: Instant,
     until: Instant,
@@ -52,7 +52,7 @@ impl Reader {
     pub(super) fn new(
         api: Arc<Api>,
         tail: Arc<Tail>,
-        slot: Slot,
+        slot: StreamSlot,
         query: EventQuery,
         cursor: Arc<Positions>,
         expires_in: Option<Duration>,
@@ -108,7 +108,7 @@ impl Reader {
         message::heartbeat(is_new.then_some(&*self.cursor))
     }
 
-    /// The next events. Where it is dropped before it is ready, none is lost.
+    /// The next events. None is lost if the future is dropped before it is ready.
     async fn messages(&mut self) -> Result<Bytes, End> {
         loop {
             let text = match &mut self.seat {
@@ -118,12 +118,12 @@ impl Reader {
                     Next::Ended => return Err(End::Moved),
                 },
                 None => match self.tail.place(&self.cursor) {
-                    Place::Seat(seat) => {
+                    ResumePoint::Seat(seat) => {
                         self.seat = Some(seat);
                         continue;
                     }
-                    Place::Behind(end) => self.read(&end).await?,
-                    Place::Ended => return Err(End::Moved),
+                    ResumePoint::Behind(end) => self.read(&end).await?,
+                    ResumePoint::Ended => return Err(End::Moved),
                 },
             };
             if !text.is_empty() {
@@ -135,8 +135,8 @@ impl Reader {
         }
     }
 
-    /// What is wanted of a batch.
-    fn take(&mut self, batch: &Batch) -> Bytes {
+    /// The messages of a batch that the reader asked for and does not have.
+    fn take(&mut self, batch: &MessageBatch) -> Bytes {
         if self.level {
             self.cursor = Arc::clone(&batch.end);
             return batch.text(self.wanted.as_ref());
@@ -159,8 +159,8 @@ impl Reader {
         text.freeze()
     }
 
-    /// The next piece of the store, up to that boundary. Of a page that a piece has no room for, the rest is read again: it would
-    /// wait here for as long as the client does not read.
+    /// The next piece of the store, up to that boundary. The rest of a page for which a piece has no room is read again: it
+    /// would wait here for as long as the client does not read.
     async fn read(&mut self, end: &Positions) -> Result<Bytes, End> {
         let range = |(partition, end): (&i32, &i64)| {
             let begin = self.cursor.0.get(partition).copied().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The end of the store, which one task follows for all readers that stand there.
 //!
-//! The task reads what is new once, writes it as messages once, and keeps the last of them. A reader takes them from its
-//! seat. One that is further behind than what is kept reads the store itself until it is not.
+//! The task reads each new event once, writes it as a message once, and keeps the last messages. A reader takes them from its
+//! seat. A reader that is behind the kept messages reads the store itself, until it has caught up.
 
 use std::{
     collections::VecDeque,
@@ -23,37 +23,38 @@ use crate::{
     store::{Criteria, Direction, EventPage, EventQuery, Positions, Span, StoreError, StoredEvent},
 };
 
-/// How many events one read of the store asks for.
+/// The number of events that one read of the store asks for.
 pub(super) const PAGE: usize = 128;
 /// The bytes of messages that are kept for readers that do not keep up.
 const KEPT: usize = 8 * 1024 * 1024;
-/// How long they are kept: an event that was erased or is too old is sent no longer than that.
+/// The time for which they are kept. An event that was erased or is too old is sent no longer than that.
 const KEPT_FOR: Duration = Duration::from_secs(30);
-/// The age of the messages from which a reader is told by the store instead, which knows what was erased meanwhile.
+/// The age from which messages are not sent to a reader any more. It reads the store instead, which knows of the events that
+/// were erased meanwhile.
 const FRESH: Duration = Duration::from_secs(10);
 /// The bytes at which a piece ends, which one reader holds for as long as its client does not read.
 pub(super) const PIECE: usize = 32 * 1024;
-/// The time between two looks at what is new: events that come closer together share the writes to thousands of sockets.
+/// The time between two looks for new events. Events that come closer together share the writes to thousands of sockets.
 const GATHER: Duration = Duration::from_millis(50);
-/// How often the events of other instances are looked for, in a store that all share.
+/// The interval at which the events of other instances are looked for, in a store that all share.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often it is looked whether there are readers, and whether the partitions are the same.
+/// The interval at which it is checked whether there are readers, and whether the partitions are the same.
 const CHECK: Duration = Duration::from_secs(1);
 
 /// Events that came together, as messages.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct MessageBatch {
     /// All of them.
     text: Bytes,
-    /// Each event, and where its message ends.
+    /// Each event, and the end of its message in the text.
     pub(super) events: Vec<(Arc<StoredEvent>, usize)>,
     /// The boundary after them.
     pub(super) end: Arc<Positions>,
     made: Instant,
 }
 
-impl Batch {
-    /// Of the next events, as many as a piece has room for. Moves the boundary before them on.
+impl MessageBatch {
+    /// A batch of the next events, as many as a piece has room for. Moves the boundary past them.
     fn of(events: &mut vec::IntoIter<Arc<StoredEvent>>, boundary: &mut Positions) -> Self {
         let (mut text, mut those) = (BytesMut::new(), Vec::new());
         while text.len() < PIECE
@@ -86,18 +87,18 @@ impl Batch {
 pub(super) struct Tail {
     /// The partitions that it covers.
     pub(super) coverage: Coverage,
-    state: Mutex<State>,
+    state: Mutex<TailState>,
     /// Changes with each batch, and when it ends.
     changes: watch::Sender<()>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TailState {
     /// The boundary before the first batch that is kept.
     start: Positions,
     /// The number of that batch.
     first: u64,
-    batches: VecDeque<Arc<Batch>>,
+    batches: VecDeque<Arc<MessageBatch>>,
     bytes: usize,
     end: Arc<Positions>,
     ended: bool,
@@ -112,15 +113,15 @@ pub(super) struct Seat {
 
 /// The next batch for a seat.
 pub(super) enum Next {
-    Batch(Arc<Batch>),
+    Batch(Arc<MessageBatch>),
     /// It is not kept any more.
     Overtaken,
     /// There is none, and there will be none.
     Ended,
 }
 
-/// Where a reader with a cursor goes on.
-pub(super) enum Place {
+/// The place at which a reader with a cursor goes on.
+pub(super) enum ResumePoint {
     /// Among the batches.
     Seat(Seat),
     /// In the store, up to this boundary.
@@ -138,8 +139,14 @@ impl Tail {
             end.0 = restored.iter().map(|it| (*it, end.0.get(it).copied().unwrap_or_default())).collect();
         }
         let end = Arc::new(end);
-        let state =
-            State { start: (*end).clone(), first: 0, batches: VecDeque::new(), bytes: 0, end, ended: false };
+        let state = TailState {
+            start: (*end).clone(),
+            first: 0,
+            batches: VecDeque::new(),
+            bytes: 0,
+            end,
+            ended: false,
+        };
         Self { coverage, state: Mutex::new(state), changes: watch::Sender::default() }
     }
 
@@ -152,24 +159,24 @@ impl Tail {
         self.state().ended
     }
 
-    /// Where to go on after that boundary. A partition that it does not name is read from its beginning.
-    pub(super) fn place(&self, cursor: &Positions) -> Place {
+    /// The place at which to go on after that boundary. A partition that it does not name is read from its beginning.
+    pub(super) fn place(&self, cursor: &Positions) -> ResumePoint {
         let state = self.state();
         if state.ended {
-            return Place::Ended;
+            return ResumePoint::Ended;
         }
         let changes = self.changes.subscribe();
         if !is_past(cursor, &state.start) {
-            return Place::Behind(Arc::clone(&state.end));
+            return ResumePoint::Behind(Arc::clone(&state.end));
         }
         let passed = state.batches.iter().take_while(|batch| is_past(cursor, &batch.end)).count();
         let left: usize = state.batches.iter().skip(passed).map(|batch| batch.text.len()).sum();
         let is_old = state.batches.get(passed).is_some_and(|next| next.made.elapsed() > FRESH);
-        // Of many the next ones may leave before they are taken.
+        // Where many are left, the next ones may leave before they are taken.
         if is_old || left > KEPT / 2 {
-            return Place::Behind(Arc::clone(&state.end));
+            return ResumePoint::Behind(Arc::clone(&state.end));
         }
-        Place::Seat(Seat { next: state.first + passed as u64, changes })
+        ResumePoint::Seat(Seat { next: state.first + passed as u64, changes })
     }
 
     /// The next batch for that seat, once there is one.
@@ -212,7 +219,7 @@ impl Tail {
         }
     }
 
-    /// Reads what is new; whether the partitions are still there as they were.
+    /// Reads the new events. Returns whether the partitions are the same as before.
     async fn advance(&self, api: &Api) -> Result<bool, StoreError> {
         let end = api.store.end().await?;
         if !api.store.is_shared() && self.is_beyond(&end) {
@@ -241,7 +248,7 @@ impl Tail {
         !api.store.is_shared() && self.coverage.lost(&api.coverage()).is_some()
     }
 
-    /// Whether a partition has begun anew, and ends before what was read of it.
+    /// Whether a partition has begun anew, and ends before the position up to which it was read.
     fn is_beyond(&self, end: &Positions) -> bool {
         let read = self.end();
         end.0.iter().any(|(partition, end)| read.0.get(partition).is_some_and(|read| read > end))
@@ -264,7 +271,7 @@ impl Tail {
         let mut events = events.into_iter();
         let mut batches = Vec::new();
         while events.len() > 0 {
-            batches.push(Batch::of(&mut events, &mut end));
+            batches.push(MessageBatch::of(&mut events, &mut end));
         }
         end.0.extend(boundary.0);
         let end = Arc::new(end);
@@ -286,15 +293,15 @@ impl Tail {
         self.changes.send_replace(());
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TailState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl TailState {
     /// Drops the oldest batches, as far as they are too much or too old.
     fn drop_oldest(&mut self) {
-        let goes = |bytes: usize, oldest: &Batch| bytes > KEPT || oldest.made.elapsed() > KEPT_FOR;
+        let goes = |bytes: usize, oldest: &MessageBatch| bytes > KEPT || oldest.made.elapsed() > KEPT_FOR;
         while let Some(oldest) = self.batches.pop_front_if(|oldest| goes(self.bytes, oldest)) {
             self.bytes -= oldest.text.len();
             self.first += 1;

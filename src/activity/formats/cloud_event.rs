@@ -35,7 +35,7 @@ pub(in crate::activity) const BATCH: &str = "application/cloudevents-batch+json"
 /// The header that each event of the binary mode has.
 pub(in crate::activity) const VERSION_HEADER: &str = "ce-specversion";
 
-/// The member of a payload that has what an event of ours has no place for.
+/// The member of a payload that has the parts of a CloudEvent without a place in an event of ours.
 const KEPT: &str = "_cloudevent";
 /// The source of events that have none.
 const OWN_SOURCE: &str = "\"/highwater\"";
@@ -47,7 +47,7 @@ const ATTRIBUTES: [&str; 6] = ["specversion", "id", "source", "type", "subject",
 /// The members that are the data, and no attribute.
 const DATA: [&str; 2] = ["data", "data_base64"];
 
-/// How a request carries CloudEvents.
+/// The mode in which a request carries CloudEvents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::activity) enum Mode {
     /// Attributes in headers, the data in the body.
@@ -311,7 +311,7 @@ fn payload_of<'a>(data: Option<Member<'a>>, mut kept: Vec<Member<'a>>) -> Result
 /// Appends an event in the JSON format. A CloudEvent goes out as it came in.
 pub(in crate::activity) fn push(to: &mut BytesMut, event: &ActivityEvent) {
     let payload = event.payload();
-    let kept = Kept::of(payload);
+    let kept = KeptAttributes::of(payload);
     let own_id = json_string(&event.id().hyphenated().to_string());
     let time = DateTime::from_timestamp_millis(event.timestamp_millis()).unwrap_or_default();
     let member = |to: &mut BytesMut, name: &str, value: &str| {
@@ -338,10 +338,10 @@ pub(in crate::activity) fn push(to: &mut BytesMut, event: &ActivityEvent) {
     to.put_slice(b"}");
 }
 
-/// The data in a payload: what is beside the member that keeps the rest of a CloudEvent, or in that member where it is no
-/// object; `{}` where there is none.
+/// The data in a payload. They are the payload without the member that keeps the rest of a CloudEvent. Data that are no object
+/// are in that member. Without data it is `{}`.
 pub(in crate::activity) fn data_of(payload: &str) -> Cow<'_, str> {
-    let kept = Kept::of(payload);
+    let kept = KeptAttributes::of(payload);
     match kept.data(payload) {
         // Nothing is kept, as of most payloads.
         Some(_) if kept.rest.is_none() => Cow::Borrowed(payload),
@@ -352,13 +352,13 @@ pub(in crate::activity) fn data_of(payload: &str) -> Cow<'_, str> {
 
 /// The attributes of a CloudEvent that its payload keeps.
 #[derive(Default)]
-struct Kept<'a> {
+struct KeptAttributes<'a> {
     members: Vec<(String, &'a RawValue)>,
     /// The payload without it; `None` where nothing is kept.
     rest: Option<String>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> KeptAttributes<'a> {
     fn of(payload: &'a str) -> Self {
         // Most payloads have none, which is seen sooner than read.
         if !payload.contains(KEPT) {

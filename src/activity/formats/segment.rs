@@ -2,7 +2,8 @@
 //! a request of its own or many in a batch.
 //!
 //! The user is `userId`, or `anonymousId` without one; the type is the event of a `track`, else the call's name. The payload
-//! is the call as it came, of which a schema judges the properties or traits. The answer is 200 once Kafka has acknowledged all events, and a true error where it has not.
+//! is the call as it came, of which a schema judges the properties or traits. The answer is 200 once Kafka has acknowledged
+//! all events, and a true error where it has not.
 
 use std::{borrow::Cow, future::poll_fn, sync::Arc};
 
@@ -90,7 +91,7 @@ pub(in crate::activity) fn refused(problem: Problem) -> Problem {
     problem.with_member("code", status.as_str()).with_member("message", detail)
 }
 
-/// Takes a call, and returns by how many faults it breaks its schema.
+/// Takes a call, and returns the number of faults by which it breaks its schema.
 async fn take_one(intake: &Intake, call: &'static str, body: &Bytes) -> Result<usize, Problem> {
     let event = json_text(body, intake.api.limits.max_depth).and_then(|text| read(&intake.api, call, text));
     let (problems, violations) = outcomes(intake, vec![event]).await;
@@ -136,8 +137,8 @@ fn calls_of(text: &str, most: usize) -> Result<Vec<&RawValue>, Problem> {
     Ok(calls)
 }
 
-/// Publishes events, and returns the places of those that are not stored, with the reasons; and by how many faults the others
-/// break their schemas.
+/// Publishes events. Returns the places of the events that are not stored, with the reasons, and the number of faults by which
+/// the others break their schemas.
 async fn outcomes(intake: &Intake, events: Vec<Result<Judged, Problem>>) -> (Vec<(usize, Problem)>, usize) {
     let mut all = Vec::with_capacity(events.len());
     for event in events {
@@ -161,7 +162,7 @@ async fn outcomes(intake: &Intake, events: Vec<Result<Judged, Problem>>) -> (Vec
     (problems, all_violations)
 }
 
-/// Reads a call of a batch, which says itself what it is.
+/// Reads a call of a batch. Its `type` names the call.
 fn read_item(api: &Api, text: &str) -> Result<Judged, Problem> {
     let Object { values: [kind], .. } = Object::parse(text, &["type"]).map_err(unreadable)?;
     let kind = self::text(kind.map(RawValue::get)).ok();

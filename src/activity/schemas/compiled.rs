@@ -137,7 +137,7 @@ impl Files {
     }
 }
 
-/// Loads nothing: all files of the folder are known, and what is elsewhere is not asked for.
+/// Loads nothing: all files of the folder are known, and a schema elsewhere is not asked for.
 struct NoLoader;
 
 impl UrlLoader for NoLoader {
@@ -146,7 +146,7 @@ impl UrlLoader for NoLoader {
     }
 }
 
-/// The event type that the file of that name judges; `None` for what others refer to.
+/// The event type that the file of that name judges; `None` for a file that others refer to.
 fn type_of(name: &str) -> Result<Option<String>, String> {
     match name.strip_suffix(".json") {
         Some(name) if !name.starts_with('_') && !name.contains('/') => percent_decoded(name)
@@ -213,7 +213,7 @@ fn add_causes(error: &ValidationError<'_, '_>, word: &str, faults: &mut Vec<Sche
     }
 }
 
-/// What is required, as the other faults of fields have it. The library's words for it suit where none are here.
+/// The requirement, in the words that the other faults of fields have. Where there are none here, the library's words are used.
 fn message_of(kind: &ErrorKind<'_, '_>) -> String {
     let listed = |names: &[&str]| names.join(", ");
     match kind {

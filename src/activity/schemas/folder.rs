@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How deep folders may stand in the folder, and how many files: it may be the wrong one.
+/// The deepest nesting of folders in the folder. The bounds are there since it may be the wrong one.
 const MAX_DEPTH: usize = 8;
+/// The most files and folders.
 const MAX_FILES: usize = 10_000;
 
-/// What is in the folder.
+/// The contents of the folder.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// The files of schemas, in the order of their paths.

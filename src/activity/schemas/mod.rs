@@ -27,11 +27,11 @@ use crate::store::ActivityEvent;
 /// The field whose faults are told, before the pointer into it.
 const FIELD: &str = "payload";
 
-/// An event that may be published as far as its schema goes.
+/// An event that its schema does not keep from being published.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) event: ActivityEvent,
-    /// By how many faults it breaks its schema, which lets them pass.
+    /// The number of faults by which it breaks its schema. They are let pass ([`SchemaMode::Report`]).
     pub(super) violations: usize,
 }
 
@@ -66,7 +66,7 @@ impl Data {
     }
 }
 
-/// What becomes of an event that breaks the schema of its type.
+/// The treatment of an event that breaks the schema of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaMode {
     /// It is refused.
@@ -87,13 +87,13 @@ pub struct SchemaFault {
 /// The schemas of payloads. They are read again when their files change. Where they cannot be used then, those that were read
 /// before stay in use.
 #[derive(Clone)]
-pub struct Schemas(Arc<Kept>);
+pub struct Schemas(Arc<SchemaSet>);
 
-struct Kept {
+struct SchemaSet {
     folder: PathBuf,
     mode: SchemaMode,
     compiled: FromFiles<Compiled>,
-    /// How many events broke the schema of each type.
+    /// The number of events that broke the schema of each type.
     violations: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -105,7 +105,7 @@ impl Schemas {
     /// Each fault of the folder with its file, as a clause; or that this build has no schemas.
     pub fn open(folder: PathBuf, mode: SchemaMode) -> Result<Self, String> {
         let compiled = compiled::open(folder.clone())?;
-        Ok(Self(Arc::new(Kept { folder, mode, compiled, violations: Mutex::default() })))
+        Ok(Self(Arc::new(SchemaSet { folder, mode, compiled, violations: Mutex::default() })))
     }
 
     /// The faults of a payload of that type, which is JSON; those of one place are one, and further ones than the first 20 are
@@ -114,7 +114,7 @@ impl Schemas {
         self.0.compiled.current().faults(event_type, || payload.into())
     }
 
-    /// How many faults of the event are let pass.
+    /// Judges an event, and returns the number of its faults that are let pass.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl Schemas {
         Err(of_event(event.id(), Problem::invalid(errors.collect())))
     }
 
-    /// How many events broke the schema of each type that has one, or had one then.
+    /// The number of events that broke the schema of each type. It has the types with a schema now, and those that had one then.
     pub(super) fn violations(&self) -> Vec<(String, u64)> {
         let mut counts = self.0.violations.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for event_type in self.0.compiled.current().types() {
@@ -152,7 +152,7 @@ impl Schemas {
         counts.into_iter().collect()
     }
 
-    /// Why the folder as it is now cannot be used.
+    /// The reason why the folder cannot be used as it is now; `None` where it can.
     pub(super) fn fault(&self) -> Option<String> {
         self.0.compiled.fault()
     }

@@ -14,7 +14,7 @@ pub(super) use addresses::{Brokers, File, Folder, Host, Networks};
 pub(super) use amounts::{Durations, Size, Whole};
 pub(super) use names::{EventTypes, Extensions, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};
-pub(super) use sites::{Endpoint, HeaderNames, HostNames, HttpUrl, Origins, TrustedOrigins};
+pub(super) use sites::{AwsEndpoint, HeaderNames, HostNames, HttpUrl, Origins, TrustedOrigins};
 pub(super) use traces::{Attributes, HTTP_JSON, Headers, MILLISECONDS, Ratio, SAMPLERS, Sampling};
 pub(super) use words::{Assignors, Directives, Mechanism, OneOf, Protocol, Share};
 

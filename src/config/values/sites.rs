@@ -63,9 +63,9 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// The URL of a service of AWS.
-pub(in crate::config) struct Endpoint;
+pub(in crate::config) struct AwsEndpoint;
 
-impl Values for Endpoint {
+impl Values for AwsEndpoint {
     type Value = String;
 
     fn parse(&self, text: &str) -> Option<String> {

@@ -70,7 +70,7 @@ impl Values for Ratio {
     type Value = trace::Share;
 
     fn parse(&self, text: &str) -> Option<trace::Share> {
-        trace::Share::of(text.parse().ok()?)
+        trace::Share::from_ratio(text.parse().ok()?)
     }
 
     fn allowed(&self) -> String {

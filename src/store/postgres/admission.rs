@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::{
     array::Array,
-    claim::{Claim, Claims},
+    claim::{Claim, PartitionClaims},
     failure::Failure,
     pool::{Parameters, Pool},
     row,
-    unjudged::{Batch, firsts},
+    unjudged::{UnjudgedBatch, firsts},
 };
 use crate::store::{ActivityEvent, Admission, EventRecord, LogPosition, StoredEvent, event::type_key};
 
@@ -70,18 +70,18 @@ const ADMIT: &str = admit!("ON CONFLICT (id) DO NOTHING");
 
 /// The number of batches after one with copies that use the statement for copies at once. Otherwise a topic with occasional
 /// copies would make PostgreSQL begin many batches twice.
-const WARY_BATCHES: u32 = 256;
+const BATCHES_EXPECTING_COPIES: u32 = 256;
 
 /// Stores the new events of a batch, and moves the partition's position to `next`.
 pub(super) async fn admit(
     pool: &Pool,
-    claims: &Claims,
+    claims: &PartitionClaims,
     partition: i32,
     events: Vec<EventRecord>,
     next: LogPosition,
 ) -> Result<Vec<Admission>, Failure> {
     let claim = claims.of(partition)?;
-    let Claim { epoch, base, next: expected, wary_batches, .. } = claim;
+    let Claim { epoch, base, next: expected, batches_expecting_copies, .. } = claim;
     // The batch was read from another place than the database's position, which is to be asked for again.
     if expected.is_none_or(|expected| events.iter().any(|offered| base + offered.offset < expected)) {
         return Err(Failure::Fenced(partition));
@@ -89,7 +89,7 @@ pub(super) async fn admit(
     // A batch that waits for a dead letter also stores the events after it, before its position goes there.
     let LogPosition { offset, leader_epoch } = next;
     let next = (base + offset).max(expected.unwrap_or_default());
-    let batch = Columns::of(&events, base);
+    let batch = BatchColumns::of(&events, base);
     let parameters: Parameters<'_> = &[
         &partition,
         &epoch,
@@ -104,7 +104,7 @@ pub(super) async fn admit(
         &leader_epoch,
     ];
     let mut connection = pool.connection().await?;
-    let admitted = match wary_batches {
+    let admitted = match batches_expecting_copies {
         0 => connection.query(ADMIT_NEW, parameters).await,
         _ => connection.query(ADMIT, parameters).await,
     };
@@ -117,7 +117,7 @@ pub(super) async fn admit(
         Ok(rows) => rows,
         Err(failure) => {
             let events = events.into_iter().map(|record| (base + record.offset, record.event)).collect();
-            claims.unjudged().keep(partition, Batch { base, next, events });
+            claims.unjudged().keep(partition, UnjudgedBatch { base, next, events });
             return Err(failure);
         }
     };
@@ -125,8 +125,9 @@ pub(super) async fn admit(
     let row = rows.first().ok_or(Failure::Fenced(partition))?;
     let added: Vec<i64> = row.get(1);
     let has_copies = added.len() < events.len();
-    let wary_batches = if has_copies { WARY_BATCHES } else { wary_batches.saturating_sub(1) };
-    claims.put(partition, Claim { next: Some(next), wary_batches, ..claim });
+    let batches_expecting_copies =
+        if has_copies { BATCHES_EXPECTING_COPIES } else { batches_expecting_copies.saturating_sub(1) };
+    claims.put(partition, Claim { next: Some(next), batches_expecting_copies, ..claim });
     let sequence = row::sequence(row, 0);
     let stored = |EventRecord { offset, event, .. }| StoredEvent {
         sequence,
@@ -145,7 +146,7 @@ pub(super) async fn admit(
         // The batch is stored. Its copies are compared under another claim.
         log::warn!("copies of stored events cannot be compared with these yet: {failure}");
         let events = repeated().map(|stored| (stored.position, stored.event.clone())).collect();
-        claims.unjudged().keep(partition, Batch { base, next, events });
+        claims.unjudged().keep(partition, UnjudgedBatch { base, next, events });
         claims.forget(partition);
         HashMap::new()
     });
@@ -162,7 +163,7 @@ pub(super) async fn admit(
 }
 
 /// A batch as columns. If it has copies of one event, the columns have the first alone.
-struct Columns {
+struct BatchColumns {
     positions: Array,
     ids: Array,
     user_ids: Array,
@@ -171,7 +172,7 @@ struct Columns {
     events: Array,
 }
 
-impl Columns {
+impl BatchColumns {
     fn of(events: &[EventRecord], base: i64) -> Self {
         let bytes = events.iter().map(|offered| offered.event.json().len()).sum::<usize>();
         let length = events.len();

@@ -12,10 +12,10 @@ use crate::store::StoreError;
 
 /// The operations that fail now.
 #[derive(Debug, Default)]
-pub(super) struct Availability(Mutex<State>);
+pub(super) struct Availability(Mutex<AvailabilityState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct AvailabilityState {
     /// The reason why the last attempt failed, other than that of storing a batch.
     error: Option<String>,
     /// The partitions whose last batch is not stored, as far as is known.
@@ -105,7 +105,7 @@ impl Availability {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AvailabilityState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

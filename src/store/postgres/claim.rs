@@ -22,12 +22,12 @@ pub(super) struct Claim {
     /// The offset of the last erasure of any user: no erasure concerns later records.
     pub(super) erased_below: i64,
     /// The number of further batches that are expected to have copies of stored events.
-    pub(super) wary_batches: u32,
+    pub(super) batches_expecting_copies: u32,
 }
 
 /// The partitions that this process has claimed.
 #[derive(Debug)]
-pub(super) struct Claims {
+pub(super) struct PartitionClaims {
     /// For people who look into the table.
     owner: String,
     topic: String,
@@ -59,7 +59,7 @@ RETURNING base, next";
 const ADVANCE: &str = "\
 UPDATE partitions SET next = $3, leader_epoch = $5 WHERE partition = $1 AND epoch = $2 AND next = $4 RETURNING next";
 
-impl Claims {
+impl PartitionClaims {
     pub(super) fn new(topic: String) -> Self {
         let owner = format!("process {} ({})", std::process::id(), Uuid::new_v4().simple());
         Self { owner, topic, held: Mutex::default(), unjudged: Unjudged::default() }
@@ -129,8 +129,13 @@ impl Claims {
             )));
         };
         let erased_below = erasure::last(pool, partition).await?;
-        let claim =
-            Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), erased_below, wary_batches: 0 };
+        let claim = Claim {
+            epoch: row.get(0),
+            base: row.get(1),
+            next: row.get(2),
+            erased_below,
+            batches_expecting_copies: 0,
+        };
         self.unjudged.judge(pool, partition, &claim).await?;
         self.held().insert(partition, claim);
         let leader_epoch = row.get(3);

@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    claim::{Claim, Claims},
+    claim::{Claim, PartitionClaims},
     failure::Failure,
     pool::{Parameters, Pool},
     retention::{BATCH, LOCK_DEPARTED, depart},
@@ -61,7 +61,7 @@ RETURNING marker";
 /// of erased events; `None` if that erasure was noted before: an event after it must stay when the marker is read again.
 pub(super) async fn erase(
     pool: &Pool,
-    claims: &Claims,
+    claims: &PartitionClaims,
     partition: i32,
     erasure: &Erasure,
     next: LogPosition,

@@ -48,7 +48,7 @@ use super::{
     waiters::Waiters,
 };
 use availability::Availability;
-use claim::Claims;
+use claim::PartitionClaims;
 pub use config::{PostgresConfig, PostgresUrl};
 use failure::Failure;
 use pool::Pool;
@@ -75,7 +75,7 @@ struct Inner {
     prepared: OnceCell<()>,
     writers: Pool,
     readers: Pool,
-    claims: Claims,
+    claims: PartitionClaims,
     waiters: Waiters,
     /// Notified when a request begins to wait.
     awaited: Notify,
@@ -100,7 +100,7 @@ impl PostgresStore {
             prepared: OnceCell::new(),
             writers: Pool::new(config.clone(), writers),
             readers: Pool::new(config.clone(), readers),
-            claims: Claims::new(config.topic.clone()),
+            claims: PartitionClaims::new(config.topic.clone()),
             waiters: Waiters::default(),
             awaited: Notify::new(),
             events: AtomicU64::new(0),

@@ -27,8 +27,11 @@ pub(super) async fn page(
     within: Span,
     limit: usize,
 ) -> Result<EventPage, Failure> {
-    let mut parts: Vec<Part> =
-        within.0.into_iter().map(|(partition, whole)| Part::new(partition, whole, query.direction)).collect();
+    let mut parts: Vec<PagePart> = within
+        .0
+        .into_iter()
+        .map(|(partition, whole)| PagePart::new(partition, whole, query.direction))
+        .collect();
     if query.from.is_some() || query.to.is_some() {
         narrow(connection, query, &mut parts).await?;
     }
@@ -38,7 +41,7 @@ pub(super) async fn page(
 }
 
 /// One partition's part in a page.
-struct Part {
+struct PagePart {
     partition: i32,
     direction: Direction,
     whole: Range<i64>,
@@ -50,7 +53,7 @@ struct Part {
     found: Vec<Arc<StoredEvent>>,
 }
 
-impl Part {
+impl PagePart {
     fn new(partition: i32, whole: Range<i64>, direction: Direction) -> Self {
         let stretches = if whole.is_empty() { Vec::new() } else { vec![whole.clone()] };
         let beyond = direction.nothing(whole.clone());
@@ -120,7 +123,7 @@ impl Part {
 }
 
 /// Merges the events in the order of all, as long as the next one is known.
-fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
+fn merge(mut parts: Vec<PagePart>, limit: usize) -> EventPage {
     let mut events = Vec::with_capacity(limit);
     while events.len() < limit {
         let next = parts.iter_mut().filter(|part| part.next().is_some());
@@ -144,7 +147,7 @@ fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
 async fn narrow(
     connection: &mut PooledConnection<'_>,
     query: &EventQuery,
-    parts: &mut [Part],
+    parts: &mut [PagePart],
 ) -> Result<(), Failure> {
     let order = order(query.direction);
     let text = format!(
@@ -190,7 +193,7 @@ impl Bounds {
 async fn fetch(
     connection: &mut PooledConnection<'_>,
     query: &EventQuery,
-    parts: &mut [Part],
+    parts: &mut [PagePart],
     most: usize,
 ) -> Result<(), Failure> {
     let (partitions, lows, highs) = stretches(parts);
@@ -252,7 +255,7 @@ async fn fetch(
 }
 
 /// All stretches of all parts, as three arrays.
-fn stretches(parts: &[Part]) -> (Vec<i32>, Vec<i64>, Vec<i64>) {
+fn stretches(parts: &[PagePart]) -> (Vec<i32>, Vec<i64>, Vec<i64>) {
     let all = parts.iter().flat_map(|part| part.stretches.iter().map(|stretch| (part.partition, stretch)));
     let mut arrays = (Vec::new(), Vec::new(), Vec::new());
     for (partition, stretch) in all {

@@ -16,17 +16,17 @@ type Conflict = (i64, Arc<StoredEvent>);
 
 /// Batches and conflicts by partition.
 #[derive(Debug, Default)]
-pub(super) struct Unjudged(Mutex<State>);
+pub(super) struct Unjudged(Mutex<UnjudgedState>);
 
 #[derive(Debug, Default)]
-struct State {
-    batches: HashMap<i32, Batch>,
+struct UnjudgedState {
+    batches: HashMap<i32, UnjudgedBatch>,
     conflicts: HashMap<i32, Vec<Conflict>>,
 }
 
 /// A batch that moves its partition's position to `next`.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct UnjudgedBatch {
     pub(super) base: i64,
     pub(super) next: i64,
     /// Its events, each with its position.
@@ -35,7 +35,7 @@ pub(super) struct Batch {
 
 impl Unjudged {
     /// Keeps a batch until its partition is claimed anew.
-    pub(super) fn keep(&self, partition: i32, batch: Batch) {
+    pub(super) fn keep(&self, partition: i32, batch: UnjudgedBatch) {
         self.state().batches.insert(partition, batch);
     }
 
@@ -43,7 +43,7 @@ impl Unjudged {
     pub(super) async fn judge(&self, pool: &Pool, partition: i32, claim: &Claim) -> Result<(), Failure> {
         let batch = self.state().batches.remove(&partition);
         // Events that are not stored come again.
-        let is_stored = |batch: &Batch| batch.base == claim.base && claim.next >= Some(batch.next);
+        let is_stored = |batch: &UnjudgedBatch| batch.base == claim.base && claim.next >= Some(batch.next);
         let Some(batch) = batch.filter(is_stored) else { return Ok(()) };
         let ids: Vec<Uuid> = batch.events.iter().map(|(_, event)| event.id()).collect();
         let firsts = match firsts(pool, &ids).await {
@@ -74,7 +74,7 @@ impl Unjudged {
         state.conflicts.remove(&partition);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, UnjudgedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -28,10 +28,10 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
             findings.add(Guarantee::NothingLost, what);
         }
     }
-    for holding in &evidence.holdings {
+    for instance in &evidence.instances {
         // Of what was stored so far, the event with the highest number.
         let mut highest: HashMap<(u32, i32), (u32, Uuid)> = HashMap::new();
-        for event in &holding.events {
+        for event in &instance.events {
             let Some(posted) = known.posted.get(&event.id) else { continue };
             // Where it was really written: a record that Kafka never acknowledged has no order.
             let Some(place) = posted.acknowledged.iter().find(|place| is_there(&event.id, place)) else {
@@ -44,7 +44,7 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
             if posted.before < highest.0 {
                 let what = format!(
                     "instance {} has {} of {} after its number {} ({} after {})",
-                    holding.instance,
+                    instance.number,
                     posted.number,
                     user_name(posted.user),
                     highest.0,

@@ -30,16 +30,15 @@ pub(super) fn check(stored: &Stored, known: &Known, evidence: &Evidence, finding
             if stored.sum < rows as i64 { Guarantee::NothingLost } else { Guarantee::NothingTwice };
         findings.add(guarantee, format!("the database counts {} events in {rows} rows", stored.sum));
     }
-    for holding in &evidence.holdings {
-        let listed: HashSet<Uuid> = holding.events.iter().map(|event| event.id).collect();
+    for instance in &evidence.instances {
+        let listed: HashSet<Uuid> = instance.events.iter().map(|event| event.id).collect();
         for id in ids.difference(&listed) {
             let what =
-                format!("instance {} does not list event {id}, which is in the database", holding.instance);
+                format!("instance {} does not list event {id}, which is in the database", instance.number);
             findings.add(Guarantee::NothingLost, what);
         }
         for id in listed.difference(&ids) {
-            let what =
-                format!("instance {} lists event {id}, which is not in the database", holding.instance);
+            let what = format!("instance {} lists event {id}, which is not in the database", instance.number);
             findings.add(Guarantee::NothingInvented, what);
         }
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Findings, Guarantee};
 use crate::{
-    evidence::{Evidence, Holding},
+    evidence::{Evidence, InstanceContents},
     history::{Known, WriteState},
 };
 
@@ -17,16 +17,16 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
             partitions.entry(id).or_default().insert(written.place.0);
         }
     }
-    for holding in &evidence.holdings {
+    for instance in &evidence.instances {
         let mut seen = HashSet::new();
-        for event in &holding.events {
+        for event in &instance.events {
             if !seen.insert(event.id) {
-                let what = format!("instance {} has event {} more than once", holding.instance, event.id);
+                let what = format!("instance {} has event {} more than once", instance.number, event.id);
                 findings.add(Guarantee::NothingTwice, what);
             }
             let Some(posted) = known.posted.get(&event.id) else {
                 if !known.of_before.contains_key(&event.id) {
-                    let what = format!("instance {} has event {}", holding.instance, event.id);
+                    let what = format!("instance {} has event {}", instance.number, event.id);
                     findings.add(Guarantee::NothingInvented, what);
                 }
                 continue;
@@ -55,13 +55,13 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
         }
         let empty = BTreeSet::new();
         let written = partitions.get(id).unwrap_or(&empty);
-        let is_owner = |holding: &&Holding| !holding.partitions.is_disjoint(written);
-        let of = |holder: &usize| evidence.holdings.iter().find(|holding| holding.instance == *holder);
+        let is_owner = |instance: &&InstanceContents| !instance.partitions.is_disjoint(written);
+        let of = |holder: &usize| evidence.instances.iter().find(|instance| instance.number == *holder);
         let (owners, others): (Vec<_>, Vec<_>) = holders.iter().filter_map(of).partition(is_owner);
         if let (Some(owner), Some(other)) = (owners.first(), others.first()) {
             let what = format!(
                 "instance {} still has event {id} of partition {written:?}, which is instance {}'s",
-                other.instance, owner.instance
+                other.number, owner.number
             );
             findings.add(Guarantee::NoWorkOfTheFenced, what);
         } else {

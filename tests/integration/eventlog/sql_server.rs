@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater_eventlog::{
-    DatabaseError, EventQuery, Insertion, Metadata, MetadataStore as _, SqlServerStore,
+    DatabaseError, Insertion, ListingQuery, Metadata, MetadataStore as _, SqlServerStore,
 };
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ async fn pages_go_from_the_newest_to_the_oldest_over_ties() {
         inserted.push(row.event_id);
     }
     inserted.reverse();
-    let query = EventQuery::of(&user);
+    let query = ListingQuery::new(&user);
     for size in [1, 3, 10, 39, 40, 41] {
         let (mut after, mut seen) = (None, Vec::new());
         loop {
@@ -97,21 +97,21 @@ async fn users_and_types_are_compared_exactly_and_times_by_the_millisecond() {
         store.insert(&Metadata { event_type: event_type.to_owned(), ..row.clone() }).await.unwrap();
         ids.push(row.event_id);
     }
-    let listed = async |query: EventQuery| -> Vec<Uuid> {
+    let listed = async |query: ListingQuery| -> Vec<Uuid> {
         let rows = store.list(&query, None, 10).await.unwrap();
         rows.into_iter().map(|row| row.metadata.event_id).collect()
     };
-    assert!(listed(EventQuery::of(user.to_uppercase())).await.is_empty());
-    let logins = EventQuery { event_type: Some("LOGIN".to_owned()), ..EventQuery::of(&user) };
+    assert!(listed(ListingQuery::new(user.to_uppercase())).await.is_empty());
+    let logins = ListingQuery { event_type: Some("LOGIN".to_owned()), ..ListingQuery::new(&user) };
     assert_eq!(listed(logins.clone()).await, [ids[3], ids[0]]);
     let at = |millis| Some(begin() + TimeDelta::milliseconds(millis));
     assert_eq!(
-        listed(EventQuery { from: at(1), to: at(3), ..EventQuery::of(&user) }).await,
+        listed(ListingQuery { from: at(1), to: at(3), ..ListingQuery::new(&user) }).await,
         [ids[2], ids[1]]
     );
-    assert_eq!(listed(EventQuery { from: at(1), ..logins }).await, [ids[3]]);
+    assert_eq!(listed(ListingQuery { from: at(1), ..logins }).await, [ids[3]]);
     // A text that looks like a statement is stored as text.
-    assert!(listed(EventQuery::of("' OR 1=1 --")).await.is_empty());
+    assert!(listed(ListingQuery::new("' OR 1=1 --")).await.is_empty());
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn connections_that_died_meanwhile_are_replaced_and_nobody_hears_of_it() {
         }
         way.cut();
     }
-    assert_eq!(store.list(&EventQuery::of(&user), None, 100).await.unwrap().len(), 12);
+    assert_eq!(store.list(&ListingQuery::new(&user), None, 100).await.unwrap().len(), 12);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    activity::{Api, BatchLimits, Config, EventStreams, LoggedEvents, PATHS, routes},
+    activity::{Api, Config, EventStreams, LoggedEvents, PATHS, PostedBatchLimits, routes},
     store::{
         self, ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord,
         EventStore, LogPosition, MemoryStore, Positions, Span, StoreError, StoredEvent,
@@ -62,7 +62,7 @@ impl Watched {
             store: self.clone(),
             config: Config {
                 event_types: Vec::new(),
-                batch: BatchLimits::default(),
+                batch: PostedBatchLimits::default(),
                 schemas: None,
                 max_event_streams: 100,
                 logged_events: LoggedEvents::ALL,

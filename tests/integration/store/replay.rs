@@ -190,7 +190,10 @@ async fn what_comes_after_the_stretch_is_not_processed_again() {
     let (replayed, (store, log)) = tokio::join!(replaying, processing);
     let (is_done, said) = replayed.unwrap();
     assert!(is_done && said.contains("goes on at 10"), "{said}");
-    assert!(store.advance(0, 7.into()).await.is_err(), "the claim of whoever processed it is void");
+    assert!(
+        store.advance(0, 7.into()).await.is_err(),
+        "the claim of the instance that processed it is refused"
+    );
     let Start::At(next) = store.take_up(0, &log).await.unwrap() else { panic!("it has a position") };
     assert!(next.offset == 10 && next.leader_epoch.is_some(), "as it was: {next:?}");
     assert_eq!(rows(&database, &config.schema).await, sorted(ids));

@@ -287,7 +287,7 @@ fn traces_are_set_by_the_variables_of_opentelemetry() {
         let given = [endpoint, ("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", share)];
         traces(&given).unwrap().sampler
     };
-    let hundredth = Share::of(0.01).unwrap();
+    let hundredth = Share::from_ratio(0.01).unwrap();
     assert_eq!(
         sampler("parentbased_traceidratio", "0.01"),
         TraceSampler { parent_based: true, share: hundredth }

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use highwater_kafka_broker::groups::{
     CommitRequest, Committed, ConsumerGroup, Group, MemberIdentity,
     consumer::{
-        Heartbeat, JOINS, LEAVES, LEAVES_FOR_RESTART, Partitions, ServerAssignor, Sessions, Told, TopicLayout,
+        Heartbeat, HeartbeatReply, JOINS, LEAVES, LEAVES_FOR_RESTART, Partitions, ServerAssignor, Sessions,
+        TopicLayout,
     },
 };
 use kafka_protocol::ResponseError;
@@ -40,7 +41,7 @@ impl World {
         numbers.iter().map(|number| (self.topics[topic].id, *number)).collect()
     }
 
-    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<Told, ResponseError> {
+    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<HeartbeatReply, ResponseError> {
         self.group.heartbeat(heartbeat, |name| self.topics.get(name).copied())
     }
 
@@ -51,7 +52,7 @@ impl World {
     }
 
     /// A member without news.
-    fn at(&mut self, member: &str, epoch: i32) -> Result<Told, ResponseError> {
+    fn at(&mut self, member: &str, epoch: i32) -> Result<HeartbeatReply, ResponseError> {
         self.beat(&beat(member, epoch))
     }
 
@@ -101,10 +102,14 @@ async fn a_partition_has_a_new_holder_when_the_old_one_says_that_it_has_it_no_mo
     let told = world.at("one", 1).unwrap();
     let kept = told.assignment.unwrap();
     assert_eq!((told.epoch, kept.len()), (1, 1));
-    assert_eq!(world.at("one", 1).unwrap(), Told { epoch: 1, assignment: None }, "it has said nothing");
+    assert_eq!(
+        world.at("one", 1).unwrap(),
+        HeartbeatReply { epoch: 1, assignment: None },
+        "it has said nothing"
+    );
     assert_eq!(world.at("two", 2).unwrap().assignment, None);
     let released = Heartbeat { owned: Some(kept.clone()), ..beat("one", 1) };
-    assert_eq!(world.beat(&released).unwrap(), Told { epoch: 2, assignment: None });
+    assert_eq!(world.beat(&released).unwrap(), HeartbeatReply { epoch: 2, assignment: None });
     let told = world.at("two", 2).unwrap();
     let all = world.partitions("topic", &[0, 1]);
     assert_eq!((told.epoch, told.assignment), (2, Some(all.difference(&kept).copied().collect())));
@@ -150,7 +155,7 @@ async fn who_leaves_gives_up_what_it_has_at_once() {
     let mut world = World::new(&[("topic", 2)]);
     world.join("one");
     world.join("two");
-    assert_eq!(world.at("one", LEAVES).unwrap(), Told { epoch: LEAVES, assignment: None });
+    assert_eq!(world.at("one", LEAVES).unwrap(), HeartbeatReply { epoch: LEAVES, assignment: None });
     assert_eq!(world.group.state(), "Assigning");
     assert_eq!(world.at("two", 2).unwrap().assignment, Some(world.partitions("topic", &[0, 1])));
     assert_eq!(world.at("one", LEAVES), Err(ResponseError::UnknownMemberId));

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater_eventlog::{
-    Api, Bucket, DatabaseError, DatabaseResult, DetailsPage, DetailsStore, EventLog, EventQuery, Front,
-    Insertion, Limits, ListingPosition, LoggedEvent, Metadata, MetadataStore, PATHS, PutOutcome,
+    Api, Bucket, DatabaseError, DatabaseResult, DetailsPage, DetailsStore, EventLog, Front, Insertion,
+    Limits, ListingPosition, ListingQuery, LoggedEvent, Metadata, MetadataStore, PATHS, PutOutcome,
     RecordedPage, Row, routes,
 };
 use highwater_web::{
@@ -99,7 +99,7 @@ impl MetadataStore for FakeMetadata {
 
     async fn list(
         &self,
-        query: &EventQuery,
+        query: &ListingQuery,
         after: Option<ListingPosition>,
         most: usize,
     ) -> DatabaseResult<Vec<Row>> {

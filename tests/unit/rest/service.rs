@@ -10,8 +10,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
     activity::{
-        Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, EventStreams, LoggedEvents, PATHS, Rejections,
-        Schemas, StoreStatus, routes,
+        Api, ConcurrencyLimit, Config, Conflicts, EventStreams, LoggedEvents, PATHS, PostedBatchLimits,
+        Rejections, Schemas, StoreStatus, routes,
     },
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
@@ -138,7 +138,7 @@ impl Service {
             store: self.store.clone(),
             config: Config {
                 event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into(),
-                batch: BatchLimits {
+                batch: PostedBatchLimits {
                     max_events: 100,
                     max_bytes: self.max_batch_bytes,
                     pause: std::time::Duration::from_secs(5),

@@ -7,7 +7,7 @@ use highwater_commerce::orders::{
     status::{OrderAction, OrderStatus},
 };
 use highwater_kafka::Event as _;
-use highwater_table::{Decision, Projection as _, Replica, Versioned as _};
+use highwater_table::{EventOutcome, Projection as _, Replica, Versioned as _};
 use uuid::Uuid;
 
 const ORDER: Uuid = Uuid::from_u128(1);
@@ -54,7 +54,7 @@ fn an_order_has_its_history_and_what_it_was_in_each_version() {
         changed(3, OrderStatus::Confirmed, OrderAction::Pay, OrderStatus::Paid),
     ] {
         assert!(OrderEvent::TYPES.contains(&&*event.event_type()), "{}", event.event_type());
-        assert_eq!(replica.apply(0, event), Decision::Applied);
+        assert_eq!(replica.apply(0, event), EventOutcome::Applied);
         assert!(replica.projection().bytes() > taken);
         taken = replica.projection().bytes();
     }
@@ -80,9 +80,9 @@ fn what_does_not_follow_is_void_and_changes_nothing() {
     let confirm = changed(2, OrderStatus::Pending, OrderAction::Confirm, OrderStatus::Confirmed);
     let first = changed(1, OrderStatus::Pending, OrderAction::Confirm, OrderStatus::Confirmed);
     for early in [confirm.clone(), first] {
-        assert_eq!(replica.apply(0, early), Decision::Rejected);
+        assert_eq!(replica.apply(0, early), EventOutcome::Rejected);
     }
-    assert_eq!(replica.apply(0, created()), Decision::Applied);
+    assert_eq!(replica.apply(0, created()), EventOutcome::Applied);
     for wrong in [
         created(),
         changed(2, OrderStatus::Pending, OrderAction::Ship, OrderStatus::Shipped),
@@ -90,9 +90,9 @@ fn what_does_not_follow_is_void_and_changes_nothing() {
         changed(3, OrderStatus::Pending, OrderAction::Confirm, OrderStatus::Confirmed),
         changed(u64::MAX, OrderStatus::Pending, OrderAction::Confirm, OrderStatus::Confirmed),
     ] {
-        assert_eq!(replica.apply(0, wrong), Decision::Rejected);
+        assert_eq!(replica.apply(0, wrong), EventOutcome::Rejected);
         assert_eq!(replica.projection().get(ORDER).unwrap().version(), 1);
     }
-    assert_eq!(replica.apply(0, confirm.clone()), Decision::Applied);
-    assert_eq!(replica.apply(0, confirm), Decision::Rejected);
+    assert_eq!(replica.apply(0, confirm.clone()), EventOutcome::Applied);
+    assert_eq!(replica.apply(0, confirm), EventOutcome::Rejected);
 }

@@ -8,7 +8,7 @@ use highwater_commerce::users::{
     event::{UserCreated, UserDeleted, UserEvent, UserUpdated, user_id},
 };
 use highwater_kafka::{Event as _, partition_for_key};
-use highwater_table::{Decision, Projection as _, Replica, Versioned as _};
+use highwater_table::{EventOutcome, Projection as _, Replica, Versioned as _};
 use proptest::{prelude::*, test_runner::Config};
 
 const PARTITIONS: usize = 3;
@@ -70,7 +70,7 @@ struct Instance {
     replica: Replica<Users>,
     position: [usize; PARTITIONS],
     /// Writes of its own whose fate it has not read yet; after a restart nobody waits any more.
-    awaited: BTreeMap<usize, Option<Decision>>,
+    awaited: BTreeMap<usize, Option<EventOutcome>>,
 }
 
 impl Instance {
@@ -80,10 +80,10 @@ impl Instance {
 
     fn read(&mut self, log: &Log, partition: usize, most: usize) {
         for (write, event) in log[partition].iter().skip(self.position[partition]).take(most) {
-            let decision = self.replica.apply(partition as i32, event.clone());
+            let outcome = self.replica.apply(partition as i32, event.clone());
             // The first appearance is the answer.
             if let Some(told @ None) = self.awaited.get_mut(write) {
-                *told = Some(decision);
+                *told = Some(outcome);
             }
             self.position[partition] += 1;
         }
@@ -174,8 +174,8 @@ proptest! {
         let mut valid = BTreeMap::<usize, usize>::new();
         for (partition, events) in log.iter().enumerate() {
             for (write, event) in events {
-                let decision = whole.apply(partition as i32, event.clone());
-                *valid.entry(*write).or_default() += usize::from(decision == Decision::Applied);
+                let outcome = whole.apply(partition as i32, event.clone());
+                *valid.entry(*write).or_default() += usize::from(outcome == EventOutcome::Applied);
             }
         }
         prop_assert!(valid.values().all(|times| *times <= 1), "a write counts once: {valid:?}");
@@ -184,9 +184,9 @@ proptest! {
                 instance.read(&log, partition, usize::MAX);
             }
             prop_assert_eq!(instance.replica.projection(), whole.projection());
-            for (write, decision) in &instance.awaited {
-                let expected = if valid[write] == 1 { Decision::Applied } else { Decision::Rejected };
-                prop_assert_eq!(*decision, Some(expected), "write {}", write);
+            for (write, outcome) in &instance.awaited {
+                let expected = if valid[write] == 1 { EventOutcome::Applied } else { EventOutcome::Rejected };
+                prop_assert_eq!(*outcome, Some(expected), "write {}", write);
             }
         }
     }
@@ -202,10 +202,10 @@ fn an_event_in_a_partition_that_is_not_its_key_s_is_void() {
     let register = Move::Register { instance: 0, email: 0, twice: false };
     let event = write(replica.projection(), &register, 0).unwrap();
     for partition in (0..PARTITIONS).filter(|partition| *partition != home(&event)) {
-        assert_eq!(replica.apply(partition as i32, event.clone()), Decision::Rejected);
+        assert_eq!(replica.apply(partition as i32, event.clone()), EventOutcome::Rejected);
     }
-    assert_eq!(replica.apply(home(&event) as i32, event.clone()), Decision::Applied);
-    assert_eq!(replica.apply(home(&event) as i32, event), Decision::Rejected);
+    assert_eq!(replica.apply(home(&event) as i32, event.clone()), EventOutcome::Applied);
+    assert_eq!(replica.apply(home(&event) as i32, event), EventOutcome::Rejected);
     assert_eq!((replica.applied(), replica.rejected()), (1, PARTITIONS as u64));
 }
 
@@ -220,7 +220,7 @@ fn an_event_is_of_a_type_that_its_readers_know() {
     ] {
         let event = write(replica.projection(), &step, 0).unwrap();
         assert!(UserEvent::TYPES.contains(&&*event.event_type()), "{}", event.event_type());
-        assert_eq!(replica.apply(0, event), Decision::Applied);
+        assert_eq!(replica.apply(0, event), EventOutcome::Applied);
     }
 }
 
@@ -239,9 +239,9 @@ fn a_view_counts_the_memory_that_it_takes() {
     {
         // The first name has one digit, the second two, the last two.
         let event = write(replica.projection(), step, if number == 0 { 1 } else { 10 + number }).unwrap();
-        assert_eq!(replica.apply(0, event.clone()), Decision::Applied);
+        assert_eq!(replica.apply(0, event.clone()), EventOutcome::Applied);
         taken.push(replica.projection().bytes());
-        assert_eq!(replica.apply(0, event), Decision::Rejected);
+        assert_eq!(replica.apply(0, event), EventOutcome::Rejected);
         assert_eq!(replica.projection().bytes(), taken[number], "what is rejected takes nothing");
     }
     let [registered, renamed, deleted, again] = taken[..] else { panic!("{taken:?}") };

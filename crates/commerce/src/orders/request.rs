@@ -39,7 +39,7 @@ impl NewOrder {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth, &["userId", "items", "currency"])?;
+        let mut fields = Fields::parse(body, max_depth, &["userId", "items", "currency"])?;
         let user_id = fields.text("userId", uuid);
         let currency = fields.text("currency", code);
         let items = fields.objects("items", MOST_ITEMS, &["sku", "quantity", "unitPrice"], |fields| {

@@ -94,6 +94,6 @@ fn consume<F: Projection>(
     config.offset_reset = OffsetReset::Earliest;
     config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.name()));
     let consuming = topic.consumer(config).start(handler);
-    let membership = GroupMembership::of(&consuming, topic.kafka().status());
+    let membership = GroupMembership::new(&consuming, topic.kafka().status());
     (consuming, membership)
 }

@@ -38,7 +38,7 @@ impl NewUser {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth, &["email", "name"])?;
+        let mut fields = Fields::parse(body, max_depth, &["email", "name"])?;
         let email = fields.text("email", |text| email::parse(text).map(str::to_owned));
         let name = fields.text("name", line(LONGEST_NAME));
         let read = email.zip(name).map(|(email, name)| Self { email, name });
@@ -53,7 +53,7 @@ impl UserChange {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth, &["email", "name"])?;
+        let mut fields = Fields::parse(body, max_depth, &["email", "name"])?;
         fields.without("email", "cannot be changed: register with the other one, and delete this user");
         let name = fields.text("name", line(LONGEST_NAME));
         fields.finish(name.map(|name| Self { name }))

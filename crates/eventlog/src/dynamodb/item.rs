@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{Bucket, Details, LoggedEvent, Metadata, request::is_kept};
@@ -67,7 +67,7 @@ pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
 
 /// A timestamp as an attribute: to the millisecond, always of the same length.
 pub(super) fn timestamp(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+    highwater_web::timestamp::format(&time)
 }
 
 fn parsed(text: &str) -> Option<DateTime<Utc>> {

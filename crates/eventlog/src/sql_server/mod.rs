@@ -15,7 +15,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    DatabaseError, DatabaseResult, EventQuery, Insertion, ListingPosition, Metadata, MetadataStore, Row,
+    DatabaseError, DatabaseResult, Insertion, ListingPosition, ListingQuery, Metadata, MetadataStore, Row,
     SqlServer,
 };
 use pool::{Pool, SqlFault};
@@ -79,7 +79,7 @@ impl MetadataStore for SqlServerStore {
 
     async fn list(
         &self,
-        query: &EventQuery,
+        query: &ListingQuery,
         after: Option<ListingPosition>,
         most: usize,
     ) -> DatabaseResult<Vec<Row>> {

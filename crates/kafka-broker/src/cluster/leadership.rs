@@ -11,23 +11,23 @@ pub(crate) struct Leadership {
     pub(crate) leader: Option<NodeId>,
     /// Rises with each leader.
     pub(crate) epoch: i32,
-    /// Rises with each change; 0 before a node has heard of any.
+    /// Rises with each change; 0 before a node knows of any.
     pub(crate) version: u64,
 }
 
 impl Leadership {
-    /// Of a new partition.
+    /// The leadership of a new partition.
     pub(super) fn new(replicas: Vec<NodeId>, is_live: impl Fn(NodeId) -> bool) -> Self {
         let in_sync: Vec<NodeId> = replicas.iter().copied().filter(|node| is_live(*node)).collect();
         Self { leader: in_sync.first().copied(), in_sync, replicas, epoch: 0, version: 1 }
     }
 
-    /// As a node has it that has not heard of the partition yet.
+    /// The leadership of a partition that a node does not know yet.
     pub(crate) fn unknown() -> Self {
         Self { replicas: Vec::new(), in_sync: Vec::new(), leader: None, epoch: -1, version: 0 }
     }
 
-    /// A node is gone. The last replica in sync stays that: no other may lead.
+    /// A node has gone. The last replica in sync stays in sync when it goes, since no other one may lead.
     pub(super) fn leave(&mut self, node: NodeId, is_live: impl Fn(NodeId) -> bool) {
         if self.in_sync.contains(&node) && self.in_sync.len() > 1 {
             self.in_sync.retain(|known| *known != node);
@@ -38,21 +38,21 @@ impl Leadership {
         }
     }
 
-    /// A node is there again: it may lead where there is no leader.
+    /// A node has come back. It may lead where there is no leader.
     pub(super) fn come(&mut self, is_live: impl Fn(NodeId) -> bool) {
         if self.leader.is_none() && self.in_sync.iter().any(|node| is_live(*node)) {
             self.elect(is_live);
         }
     }
 
-    /// The first replica that is in sync and there leads.
+    /// Elects the first replica that is in sync and live.
     fn elect(&mut self, is_live: impl Fn(NodeId) -> bool) {
         let mut replicas = self.replicas.iter().copied();
         let leader = replicas.find(|node| self.in_sync.contains(node) && is_live(*node));
         self.lead(leader);
     }
 
-    /// The next replica that is in sync and there leads in place of the leader.
+    /// Elects the next replica after the leader that is in sync and live.
     pub(super) fn elect_next(&mut self, is_live: impl Fn(NodeId) -> bool) {
         let Some(at) = self.replicas.iter().position(|node| Some(*node) == self.leader) else { return };
         let mut others = self.replicas[at + 1..].iter().chain(&self.replicas[..at]).copied();
@@ -61,13 +61,13 @@ impl Leadership {
         }
     }
 
-    /// A replica leads though it is not in sync, and is the only one in sync from then on (`UncleanLeaderElection`).
+    /// Elects a replica that may not be in sync. It is the only one in sync from then on (`UncleanLeaderElection`).
     pub(super) fn elect_uncleanly(&mut self, node: NodeId) {
         self.in_sync = vec![node];
         self.lead(Some(node));
     }
 
-    /// A leader begins anew, as one that lost its log's end does.
+    /// Begins an epoch of the same leader, as after the loss of its log's end.
     pub(super) fn begin_epoch(&mut self) {
         self.lead(self.leader);
     }

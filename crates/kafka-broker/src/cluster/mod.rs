@@ -1,8 +1,8 @@
 //! The metadata of a cluster, as a quorum of controllers keeps it (KRaft, KIP-500): its nodes, its topics, and the leader of
 //! each partition (`ClusterControlManager`, `ReplicationControlManager` in Java).
 //!
-//! It is one object that all nodes share, so no fault reaches it. A node can be cut off from it, and knows what it has
-//! heard last.
+//! It is one object that all nodes share, so no fault reaches it. A node that is cut off
+//! from it keeps the last image that it got.
 
 mod leadership;
 
@@ -43,7 +43,7 @@ struct Session {
     is_cut_off: bool,
 }
 
-/// What is known at a time.
+/// The metadata of the cluster at a time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image {
     /// Rises with each change.
@@ -57,7 +57,7 @@ pub(crate) struct Image {
 /// A node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
-    /// What it advertises.
+    /// The address that it advertises.
     pub(crate) address: SocketAddr,
     /// Whether it is gone: it leads nothing.
     pub(crate) is_fenced: bool,
@@ -154,7 +154,7 @@ impl Image {
 }
 
 impl Quorum {
-    /// Changes what is known.
+    /// Changes the metadata.
     fn change<T>(&mut self, change: impl FnOnce(&mut Image) -> T) -> T {
         let image = Arc::make_mut(&mut self.image);
         image.version += 1;
@@ -210,12 +210,12 @@ impl Cluster {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known now.
+    /// The current metadata.
     pub(crate) fn image(&self) -> Arc<Image> {
         Arc::clone(&self.quorum().image)
     }
 
-    /// A node is there. Those that were not heard of for too long count as gone from now on. Returns what is known; `None` if
+    /// A node is there. Those that were not heard of for too long count as gone from now on. Returns the metadata; `None` if
     /// the node is cut off.
     pub(crate) fn heartbeat(&self, node: NodeId, now: Instant) -> Option<Arc<Image>> {
         let mut quorum = self.quorum();
@@ -230,8 +230,8 @@ impl Cluster {
         Some(Arc::clone(&quorum.image))
     }
 
-    /// A leader changes which replicas are in sync (KIP-497, AlterPartition). Returns what holds then; `None` if it does not
-    /// lead in that epoch, has not heard of the last change, is cut off, or wants one that is gone.
+    /// A leader changes the set of replicas in sync (KIP-497, AlterPartition). Returns the new leadership. `None` if the node does
+    /// not lead, does not know of the last change, is cut off, or names a replica that is gone.
     pub(crate) fn alter_in_sync(
         &self,
         partition: PartitionId,
@@ -350,7 +350,7 @@ impl Cluster {
         });
     }
 
-    /// A node leads a partition, though it may lack what was acknowledged.
+    /// A node leads a partition, though it may lack acknowledged records.
     pub fn elect_uncleanly(&self, topic: &str, partition: i32, node: NodeId) {
         let mut quorum = self.quorum();
         let Some(id) = quorum.image.topics.get(topic).map(|topic| topic.id) else { return };

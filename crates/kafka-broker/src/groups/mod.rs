@@ -94,7 +94,7 @@ impl Group {
         }
     }
 
-    /// For a member that joins by the classic protocol. A group without members becomes one of it
+    /// The group for a member that joins by the classic protocol. A group without members becomes one of it
     /// (`maybeDeleteEmptyConsumerGroup`).
     ///
     /// # Errors
@@ -107,8 +107,8 @@ impl Group {
         self.classic_mut().ok_or(ResponseError::InconsistentGroupProtocol)
     }
 
-    /// For a member that joins by the consumer protocol. A group without members becomes one of it, with the members that
-    /// `new` makes (`maybeDeleteEmptyClassicGroup`).
+    /// The group for a member that joins by the consumer protocol. A group without members becomes one of it, with the members
+    /// that `new` makes (`maybeDeleteEmptyClassicGroup`).
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl Group {
         }
     }
 
-    /// The client id of each member, and when it was heard of last.
+    /// The client id of each member, and the time of its last request.
     pub fn heard(&self) -> Vec<(String, Instant)> {
         match &self.members {
             Members::Classic(group) => group

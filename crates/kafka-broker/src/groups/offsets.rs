@@ -13,14 +13,14 @@ pub struct Committed {
     pub metadata: String,
 }
 
-type Partition = (String, i32);
+type NamedPartition = (String, i32);
 
 /// The committed offsets of one group.
 #[derive(Debug, Clone, Default)]
 pub struct Offsets {
-    committed: BTreeMap<Partition, Committed>,
+    committed: BTreeMap<NamedPartition, Committed>,
     /// The offsets of open transactions, by producer id (KIP-98).
-    pending: BTreeMap<i64, Vec<(Partition, Committed)>>,
+    pending: BTreeMap<i64, Vec<(NamedPartition, Committed)>>,
 }
 
 impl Offsets {
@@ -29,7 +29,7 @@ impl Offsets {
         self.committed.insert((topic.to_owned(), partition), committed);
     }
 
-    /// As a record of the log has it: commits an offset, or forgets it.
+    /// Applies a record of the log: commits an offset, or forgets it.
     pub(crate) fn set(&mut self, topic: &str, partition: i32, committed: Option<Committed>) {
         match committed {
             Some(committed) => self.commit(topic, partition, committed),

@@ -1,18 +1,18 @@
-//! What the log of the groups keeps of a group: its members, as each protocol has them.
+//! The part of a group that the log of the groups keeps: its members, as each protocol has them.
 
 use super::{Group, Members, Offsets};
 
 impl Group {
-    /// Whether it is as the log can have it.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether it is in a state that the log can have.
+    pub(crate) fn is_storable(&self) -> bool {
         match &self.members {
-            Members::Classic(group) => group.is_settled(),
+            Members::Classic(group) => group.is_between_rebalances(),
             // Each step of a member is a record.
             Members::Consumer(_) => true,
         }
     }
 
-    /// Whether the log has to have nothing new of it.
+    /// Whether its members are the same as in the log, so that nothing new is to be written.
     pub(crate) fn has_members_of(&self, other: &Self) -> bool {
         match (&self.members, &other.members) {
             (Members::Classic(group), Members::Classic(other)) => group.has_members_of(other),
@@ -21,7 +21,7 @@ impl Group {
         }
     }
 
-    /// The group without what is stored apart, or not at all.
+    /// The group without the offsets, which are stored apart, and without the parts that are not stored.
     pub(crate) fn without_offsets(&self) -> Self {
         let members = match &self.members {
             Members::Classic(group) => Members::Classic(group.without_waiting()),

@@ -26,7 +26,7 @@ use crate::{
     transactions::Identity,
 };
 
-/// How long what a coordinator writes may take to be replicated (`offsets.commit.timeout.ms`).
+/// The longest time that a coordinator's record may take to be replicated (`offsets.commit.timeout.ms`).
 pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest metadata of an offset (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
@@ -91,9 +91,9 @@ impl Answered for OffsetCommitRequest {
             let topics = self.topics.iter().map(|topic| {
                 let partitions = topic.partitions.iter().map(|wanted| {
                     let index = wanted.partition_index;
-                    let says =
+                    let committed =
                         (wanted.committed_offset, wanted.committed_leader_epoch, &wanted.committed_metadata);
-                    let committed = position(state, &topic.name, index, says).map(|committed| {
+                    let committed = position(state, &topic.name, index, committed).map(|committed| {
                         let log = &mut state.coordination;
                         written = Some(log.commit(&self.group_id, &topic.name, index, Some(committed)));
                     });
@@ -155,9 +155,9 @@ impl Answered for TxnOffsetCommitRequest {
             let topics = self.topics.iter().map(|topic| {
                 let partitions = topic.partitions.iter().map(|wanted| {
                     let index = wanted.partition_index;
-                    let says =
+                    let committed =
                         (wanted.committed_offset, wanted.committed_leader_epoch, &wanted.committed_metadata);
-                    let committed = position(state, &topic.name, index, says).map(|committed| {
+                    let committed = position(state, &topic.name, index, committed).map(|committed| {
                         let group = state.groups.entry(group.to_owned()).or_default();
                         group.offsets.commit_later(producer.producer_id, &topic.name, index, committed);
                     });
@@ -188,14 +188,19 @@ impl Answered for TxnOffsetCommitRequest {
     }
 }
 
-type Wanted = BTreeMap<TopicName, Vec<i32>>;
-type Found = BTreeMap<TopicName, Vec<OffsetFetchResponsePartition>>;
+type PartitionsByTopic = BTreeMap<TopicName, Vec<i32>>;
+type OffsetsByTopic = BTreeMap<TopicName, Vec<OffsetFetchResponsePartition>>;
 
 /// The committed offsets of the given partitions, or of all that have one.
-fn committed(state: &State, group: &str, wanted: Option<Wanted>, only_stable: bool) -> Found {
+fn committed(
+    state: &State,
+    group: &str,
+    wanted: Option<PartitionsByTopic>,
+    only_stable: bool,
+) -> OffsetsByTopic {
     let group = state.groups.get(group);
     let wanted = wanted.unwrap_or_else(|| {
-        let mut all = Wanted::new();
+        let mut all = PartitionsByTopic::new();
         for (topic, partition) in group.into_iter().flat_map(|group| group.offsets.partitions()) {
             let topic = TopicName(StrBytes::from_string(topic.to_owned()));
             all.entry(topic).or_default().push(partition);
@@ -225,7 +230,7 @@ fn committed(state: &State, group: &str, wanted: Option<Wanted>, only_stable: bo
 }
 
 /// A group's response in the form of version 8, which has other names.
-fn of_group(found: Found) -> Vec<OffsetFetchResponseTopics> {
+fn of_group(found: OffsetsByTopic) -> Vec<OffsetFetchResponseTopics> {
     let topics = found.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|found| {
             OffsetFetchResponsePartitions::default()
@@ -240,7 +245,8 @@ fn of_group(found: Found) -> Vec<OffsetFetchResponseTopics> {
     topics.collect()
 }
 
-/// Whoever names a member has to be it (from version 9 on; `validateOffsetFetch`).
+/// Checks a request that names a member: it has to be a member of the group, of its epoch (from version 9 on;
+/// `validateOffsetFetch`).
 fn may_fetch(state: &State, wanted: &OffsetFetchRequestGroup) -> Result<(), ResponseError> {
     let group = state.groups.get(wanted.group_id.as_str()).and_then(|group| group.consumer());
     match (group, &wanted.member_id) {

@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::{Answered, Context, commits::COMMIT_TIMEOUT, membership::millis, text};
 use crate::{
     groups::consumer::{
-        ConsumerGroup, Heartbeat, JOINS, LEAVES, LEAVES_FOR_RESTART, Member, Partitions, Sessions, Told,
-        TopicLayout,
+        ConsumerGroup, Heartbeat, HeartbeatReply, JOINS, LEAVES, LEAVES_FOR_RESTART, Member, Partitions,
+        Sessions, TopicLayout,
     },
     state::State,
     topics::Topic,
@@ -35,7 +35,7 @@ const DESCRIBES_TYPES: i16 = 1;
 /// A member of this protocol, in ConsumerGroupDescribe.
 const CONSUMER_MEMBER: i8 = 1;
 
-/// A refusal, with what Kafka says beside its code.
+/// A refusal: its code, and Kafka's message for it.
 struct Refusal(ResponseError, String);
 
 impl From<ResponseError> for Refusal {
@@ -55,25 +55,25 @@ impl Answered for ConsumerGroupHeartbeatRequest {
             timeout: options.consumer_session_timeout,
             heartbeat_interval: options.consumer_heartbeat_interval,
         };
-        let heard = self.heartbeat(context).and_then(|heartbeat| {
+        let outcome = self.heartbeat(context).and_then(|heartbeat| {
             context.shared.change(|state| {
-                let told = heard(state, &self.group_id, &heartbeat, sessions)?;
-                Ok((told, heartbeat, state.coordination.epoch()))
+                let reply = apply_heartbeat(state, &self.group_id, &heartbeat, sessions)?;
+                Ok((reply, heartbeat, state.coordination.epoch()))
             })
         });
-        let heard = match heard {
-            Ok((told, heartbeat, epoch)) => {
+        let outcome = match outcome {
+            Ok((reply, heartbeat, epoch)) => {
                 let is_stored = stored(context, &self.group_id, epoch).await;
-                is_stored.map(|()| (told, heartbeat)).map_err(Refusal::from)
+                is_stored.map(|()| (reply, heartbeat)).map_err(Refusal::from)
             }
             Err(refusal) => Err(refusal),
         };
-        match heard {
-            Ok((told, heartbeat)) => ConsumerGroupHeartbeatResponse::default()
+        match outcome {
+            Ok((reply, heartbeat)) => ConsumerGroupHeartbeatResponse::default()
                 .with_member_id(Some(StrBytes::from_string(heartbeat.member)))
-                .with_member_epoch(told.epoch)
+                .with_member_epoch(reply.epoch)
                 .with_heartbeat_interval_ms(as_millis(sessions.heartbeat_interval))
-                .with_assignment(told.assignment.map(|partitions| assignment(&partitions))),
+                .with_assignment(reply.assignment.map(|partitions| assignment(&partitions))),
             Err(Refusal(error, why)) => {
                 let why = Some(why).filter(|why| !why.is_empty());
                 self.refuse(error.code()).with_error_message(why.map(StrBytes::from_string))
@@ -95,7 +95,12 @@ async fn stored(context: &Context<'_>, group: &str, epoch: i32) -> Result<(), Re
     stored.await.unwrap_or(Err(ResponseError::CoordinatorNotAvailable))
 }
 
-fn heard(state: &mut State, id: &str, heartbeat: &Heartbeat, sessions: Sessions) -> Result<Told, Refusal> {
+fn apply_heartbeat(
+    state: &mut State,
+    id: &str,
+    heartbeat: &Heartbeat,
+    sessions: Sessions,
+) -> Result<HeartbeatReply, Refusal> {
     let State { groups, topics, .. } = state;
     let not_found = |what: &str| Refusal(ResponseError::GroupIdNotFound, what.to_owned());
     let group = if heartbeat.epoch == JOINS {
@@ -111,11 +116,11 @@ fn heard(state: &mut State, id: &str, heartbeat: &Heartbeat, sessions: Sessions)
 }
 
 /// The heartbeat that a request describes.
-trait SaysHeartbeat {
+trait ReadsHeartbeat {
     fn heartbeat(&self, context: &Context<'_>) -> Result<Heartbeat, Refusal>;
 }
 
-impl SaysHeartbeat for ConsumerGroupHeartbeatRequest {
+impl ReadsHeartbeat for ConsumerGroupHeartbeatRequest {
     /// `throwIfConsumerGroupHeartbeatRequestIsInvalid`.
     fn heartbeat(&self, context: &Context<'_>) -> Result<Heartbeat, Refusal> {
         let owned: Option<Partitions> = self.topic_partitions.as_ref().map(|topics| {

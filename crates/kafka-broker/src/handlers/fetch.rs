@@ -51,16 +51,16 @@ impl Answered for FetchRequest {
     }
 }
 
-/// The response of now.
-struct Found {
+/// The response that a fetch has now.
+struct FetchOutcome {
     answer: FetchResponse,
-    /// Of records.
+    /// The bytes of records in it.
     bytes: usize,
     /// Whether it must not wait: it has an error, or the log was truncated.
     is_urgent: bool,
 }
 
-fn fetch(request: &FetchRequest, state: &State, version: i16) -> Found {
+fn fetch(request: &FetchRequest, state: &State, version: i16) -> FetchOutcome {
     let (mut bytes, mut is_urgent) = (0, false);
     let responses = request.topics.iter().map(|topic| {
         let name = match version {
@@ -79,7 +79,7 @@ fn fetch(request: &FetchRequest, state: &State, version: i16) -> Found {
         of(topic).with_partitions(partitions)
     });
     let answer = FetchResponse::default().with_responses(responses.collect());
-    Found { answer, bytes, is_urgent }
+    FetchOutcome { answer, bytes, is_urgent }
 }
 
 /// The response for a topic, with the name or the id of the request.
@@ -134,7 +134,7 @@ fn fetch_partition(
     Ok(data.with_aborted_transactions(aborted).with_records(Some(found.bytes.freeze())))
 }
 
-/// Where the log diverges from the reader's (KIP-320, `Partition.readRecords`).
+/// The offset at which the log diverges from the reader's (KIP-320, `Partition.readRecords`); `None` where it does not.
 fn divergence(log: &PartitionLog, wanted: &FetchPartition) -> Option<EpochEndOffset> {
     let read = Some(wanted.last_fetched_epoch).filter(|epoch| *epoch >= 0)?;
     let (epoch, end) = log.end_of_epoch(read)?;

@@ -45,7 +45,7 @@ impl Answered for JoinGroupRequest {
         });
         let id = match admission {
             Admission::Waits(id) => id,
-            Admission::Same(joined) => return told(joined, &self),
+            Admission::Same(joined) => return response(joined, &self),
             Admission::NeedsId(id) => {
                 let needed = self.refuse(ResponseError::MemberIdRequired.code());
                 return needed.with_member_id(StrBytes::from_string(id));
@@ -57,7 +57,7 @@ impl Answered for JoinGroupRequest {
             None => Some(Err(gone(state))),
         });
         match joined.await {
-            Ok(joined) => told(joined, &self),
+            Ok(joined) => response(joined, &self),
             Err(error) => self.refuse(error.code()),
         }
     }
@@ -100,7 +100,7 @@ impl SaysJoining for JoinGroupRequest {
     }
 }
 
-fn told(joined: Joined, request: &JoinGroupRequest) -> JoinGroupResponse {
+fn response(joined: Joined, request: &JoinGroupRequest) -> JoinGroupResponse {
     let members = joined.members.into_iter().map(|(member, instance, metadata)| {
         JoinGroupResponseMember::default()
             .with_member_id(StrBytes::from_string(member))
@@ -121,7 +121,7 @@ fn classic<'a>(state: &'a State, group: &str) -> Option<&'a ClassicGroup> {
     state.groups.get(group)?.classic()
 }
 
-/// Why a group that was there is not.
+/// The error for a group that was there and is gone.
 fn gone(state: &State) -> ResponseError {
     state.coordination.check().err().unwrap_or(ResponseError::UnknownMemberId)
 }

@@ -37,11 +37,11 @@ impl Answered for MetadataRequest {
         let topics = match names {
             None => image.topics.iter().map(|(name, topic)| found(name, topic)).collect(),
             Some(topics) => {
-                let told = topics.into_iter().map(|topic| match topic.name {
+                let topics = topics.into_iter().map(|topic| match topic.name {
                     Some(name) => find(&image, name),
                     None => find_by_id(&image, topic.topic_id),
                 });
-                told.collect()
+                topics.collect()
             }
         };
         about_cluster(context).with_topics(topics)
@@ -106,7 +106,7 @@ fn find(image: &Image, name: TopicName) -> MetadataResponseTopic {
     MetadataResponseTopic::default().with_name(Some(name)).with_error_code(error.code())
 }
 
-/// By its id (KIP-516), as librdkafka asks about what it is assigned by KIP-848.
+/// A topic by its id (KIP-516). librdkafka asks so about the topics that KIP-848 assigns to it.
 fn find_by_id(image: &Image, id: Uuid) -> MetadataResponseTopic {
     match image.topics.iter().find(|(_, topic)| topic.id == id) {
         Some((name, topic)) => found(name, topic),

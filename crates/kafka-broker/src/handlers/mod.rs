@@ -44,7 +44,7 @@ trait Answered: Request {
     /// A response with that error for all that was asked, or with success.
     fn refuse(&self, error: i16) -> Self::Response;
 
-    /// As [`Answered::refuse`], with what the node tells whatever the error.
+    /// As [`Answered::refuse`], with the fields that a response has beside every error.
     fn refuse_in(&self, _: &Context<'_>, error: i16) -> Self::Response {
         self.refuse(error)
     }

@@ -26,20 +26,20 @@ const PRODUCE_KNOWS_ZSTD: i16 = 7;
 /// All replicas that are in sync must have it.
 const ACKS_ALL: i16 = -1;
 
-/// Where a batch was appended.
-struct Appended {
+/// The place of a batch that was appended.
+struct AppendedBatch {
     offset: i64,
     /// -1 without LogAppendTime.
     time: i64,
     log_start: i64,
-    replication: Replication,
+    replication: DelayedProduce,
 }
 
-/// How appending went to each partition of a topic.
-type Outcomes = Vec<(i32, Result<Appended, ResponseError>)>;
+/// The outcome of appending to each partition of a topic.
+type Outcomes = Vec<(i32, Result<AppendedBatch, ResponseError>)>;
 
 /// A batch that is to be replicated (`DelayedProduce`).
-struct Replication {
+struct DelayedProduce {
     topic: TopicName,
     partition: i32,
     leader_epoch: i32,
@@ -47,7 +47,7 @@ struct Replication {
     end: i64,
 }
 
-impl Replication {
+impl DelayedProduce {
     /// Whether it is; `None` while that takes.
     fn is_done(&self, state: &State) -> Option<Result<(), ResponseError>> {
         let led = match state.led(&self.topic, self.partition) {
@@ -148,7 +148,7 @@ fn append(
     acks: i16,
     name: &TopicName,
     (partition, records): (i32, Option<Bytes>),
-) -> Result<Appended, ResponseError> {
+) -> Result<AppendedBatch, ResponseError> {
     let batch = records.ok_or(LogError::Corrupt)?;
     let head = Head::read(&batch);
     if version < PRODUCE_KNOWS_ZSTD && head?.codec() == ZSTD {
@@ -163,6 +163,6 @@ fn append(
     let offset = led.write(|log| log.append(batch, rules))?;
     let (leader_epoch, log_start) = (led.leadership().epoch, led.log().start());
     let end = offset + i64::from(head?.last_offset_delta) + 1;
-    let replication = Replication { topic: name.clone(), partition, leader_epoch, end };
-    Ok(Appended { offset, time: rules.append_time.unwrap_or(-1), log_start, replication })
+    let replication = DelayedProduce { topic: name.clone(), partition, leader_epoch, end };
+    Ok(AppendedBatch { offset, time: rules.append_time.unwrap_or(-1), log_start, replication })
 }

@@ -46,10 +46,10 @@ impl Answered for CreateTopicsRequest {
                 };
                 if self.validate_only {
                     let topic = cluster.image().topic(partitions, replicas, configs);
-                    return told(result, &topic, context.version);
+                    return with_settings(result, &topic, context.version);
                 }
                 match cluster.create(&wanted.name, partitions, replicas, configs) {
-                    Some(topic) => told(result, &topic, context.version),
+                    Some(topic) => with_settings(result, &topic, context.version),
                     None => result.with_error_code(ResponseError::TopicAlreadyExists.code()),
                 }
             });
@@ -113,7 +113,7 @@ fn plan(image: &Image, wanted: &CreatableTopic, default_partitions: i32) -> Resu
     Ok(Planned { partitions, replicas, configs })
 }
 
-fn told(result: CreatableTopicResult, topic: &TopicImage, version: i16) -> CreatableTopicResult {
+fn with_settings(result: CreatableTopicResult, topic: &TopicImage, version: i16) -> CreatableTopicResult {
     if version < TOLD_CONFIGS {
         return result;
     }
@@ -133,7 +133,7 @@ fn told(result: CreatableTopicResult, topic: &TopicImage, version: i16) -> Creat
 
 impl Answered for DeleteTopicsRequest {
     async fn answer(self, context: &Context<'_>) -> DeleteTopicsResponse {
-        let wanted = self.wanted();
+        let wanted = self.topics_to_delete();
         let responses = context.shared.administer(|cluster| {
             let deleted = wanted.into_iter().map(|(name, id)| {
                 let by_id = || {
@@ -159,7 +159,7 @@ impl Answered for DeleteTopicsRequest {
     }
 
     fn refuse(&self, error: i16) -> DeleteTopicsResponse {
-        let responses = self.wanted().into_iter().map(|(name, id)| {
+        let responses = self.topics_to_delete().into_iter().map(|(name, id)| {
             DeletableTopicResult::default().with_name(name).with_topic_id(id).with_error_code(error)
         });
         DeleteTopicsResponse::default().with_responses(responses.collect())
@@ -167,12 +167,12 @@ impl Answered for DeleteTopicsRequest {
 }
 
 /// Names up to version 5, names or ids from version 6 on.
-trait Wanted {
-    fn wanted(&self) -> Vec<(Option<TopicName>, Uuid)>;
+trait TopicsToDelete {
+    fn topics_to_delete(&self) -> Vec<(Option<TopicName>, Uuid)>;
 }
 
-impl Wanted for DeleteTopicsRequest {
-    fn wanted(&self) -> Vec<(Option<TopicName>, Uuid)> {
+impl TopicsToDelete for DeleteTopicsRequest {
+    fn topics_to_delete(&self) -> Vec<(Option<TopicName>, Uuid)> {
         let named = self.topic_names.iter().map(|name| (Some(name.clone()), Uuid::nil()));
         let states = self.topics.iter().map(|topic: &DeleteTopicState| (topic.name.clone(), topic.topic_id));
         named.chain(states).collect()

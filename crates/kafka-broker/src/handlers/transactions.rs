@@ -58,9 +58,9 @@ fn init(request: &InitProducerIdRequest, state: &mut State) -> Result<Identity, 
     if name.is_empty() {
         return Err(ResponseError::InvalidRequest);
     }
-    let says = Identity { producer_id: request.producer_id.0, epoch: request.producer_epoch };
-    let says = Some(says).filter(|says| says.producer_id >= 0);
-    let (identity, ending) = state.transactions.incarnate(name, timeout, says)?;
+    let claimed = Identity { producer_id: request.producer_id.0, epoch: request.producer_epoch };
+    let claimed = Some(claimed).filter(|claimed| claimed.producer_id >= 0);
+    let (identity, ending) = state.transactions.incarnate(name, timeout, claimed)?;
     if let Some(ending) = ending {
         state.end_transaction(&ending);
     }

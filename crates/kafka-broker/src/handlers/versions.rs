@@ -12,7 +12,7 @@ use super::{Answered, Context, frame};
 use crate::Options;
 
 /// The versions of each API. The lower ends are kafka-protocol's; the upper ones are Kafka 3.4's, or the last
-/// one before a change of meaning (batches of transactions in AddPartitionsToTxn 4). What KIP-848 added is Kafka 4.0's.
+/// one before a change of meaning (batches of transactions in AddPartitionsToTxn 4). KIP-848 added the rest in Kafka 4.0.
 const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 9),
     (ApiKey::Fetch, 4, 13),

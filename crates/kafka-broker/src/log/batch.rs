@@ -68,7 +68,7 @@ impl Head {
         })
     }
 
-    /// Reads the head of what a producer sent, which must be one whole batch of records
+    /// Reads the head of a producer's data, which must be one whole batch of records
     /// (`ProduceRequest.validateRecords`, `UnifiedLog.analyzeAndValidateRecords`).
     ///
     /// # Errors

@@ -83,11 +83,11 @@ pub struct Rules {
 pub(crate) struct Batch {
     base: i64,
     last: i64,
-    /// The leader's that appended it.
+    /// The epoch of the leader that appended it.
     epoch: i32,
     max_timestamp: i64,
     bytes: Bytes,
-    /// In place of bytes, in the log of the groups.
+    /// The record in place of bytes, in the log of the groups.
     group: Option<Arc<GroupRecord>>,
 }
 
@@ -123,7 +123,7 @@ pub struct PartitionLog {
 
 /// The result of a fetch.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct LogRead {
     /// Batches one after another; the last can be cut off.
     pub bytes: BytesMut,
     /// The aborted transactions in them.
@@ -224,9 +224,9 @@ impl PartitionLog {
 
     /// Batches from `offset` on and below `limit`, up to that many bytes. The last is cut off there, as Kafka
     /// does it. If the first one is larger, it comes whole with `at_least_one`, and else not at all.
-    pub fn read(&self, offset: i64, limit: i64, most_bytes: usize, at_least_one: bool) -> Found {
+    pub fn read(&self, offset: i64, limit: i64, most_bytes: usize, at_least_one: bool) -> LogRead {
         let from = self.batches.partition_point(|batch| batch.last < offset);
-        let mut found = Found::default();
+        let mut found = LogRead::default();
         let mut upto = offset;
         for batch in self.batches.range(from..).take_while(|batch| batch.base < limit) {
             let room = most_bytes.saturating_sub(found.bytes.len());

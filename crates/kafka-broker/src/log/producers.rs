@@ -16,11 +16,11 @@ pub(super) struct Producers {
 #[derive(Debug)]
 struct Producer {
     epoch: i16,
-    appended: VecDeque<Appended>,
+    recent: VecDeque<RecentBatch>,
 }
 
 #[derive(Debug)]
-struct Appended {
+struct RecentBatch {
     first: i32,
     last: i32,
     offset: i64,
@@ -40,11 +40,11 @@ impl Producers {
             return if head.base_sequence == 0 { Ok(None) } else { Err(LogError::OutOfSequence) };
         }
         let same =
-            |batch: &&Appended| (batch.first, batch.last) == (head.base_sequence, head.last_sequence());
-        if let Some(before) = known.appended.iter().find(same) {
+            |batch: &&RecentBatch| (batch.first, batch.last) == (head.base_sequence, head.last_sequence());
+        if let Some(before) = known.recent.iter().find(same) {
             return Ok(Some(before.offset));
         }
-        let due = known.appended.back().map(|batch| batch.last.checked_add(1).unwrap_or(0));
+        let due = known.recent.back().map(|batch| batch.last.checked_add(1).unwrap_or(0));
         match due {
             Some(due) if due != head.base_sequence => Err(LogError::OutOfSequence),
             _ => Ok(None),
@@ -55,16 +55,16 @@ impl Producers {
         if head.producer_id < 0 {
             return;
         }
-        let new = || Producer { epoch: head.producer_epoch, appended: VecDeque::new() };
+        let new = || Producer { epoch: head.producer_epoch, recent: VecDeque::new() };
         let known = self.by_id.entry(head.producer_id).or_insert_with(new);
         if known.epoch != head.producer_epoch {
             *known = new();
         }
         if head.is_counted() {
             let (first, last) = (head.base_sequence, head.last_sequence());
-            known.appended.push_back(Appended { first, last, offset });
-            if known.appended.len() > REMEMBERED {
-                known.appended.pop_front();
+            known.recent.push_back(RecentBatch { first, last, offset });
+            if known.recent.len() > REMEMBERED {
+                known.recent.pop_front();
             }
         }
     }
@@ -72,6 +72,6 @@ impl Producers {
     /// Whether that offset is of its producer's last batch, which compaction keeps, if only its head.
     pub(super) fn is_last_of(&self, producer_id: i64, offset: i64) -> bool {
         let known = self.by_id.get(&producer_id);
-        known.and_then(|known| known.appended.back()).is_some_and(|batch| batch.offset == offset)
+        known.and_then(|known| known.recent.back()).is_some_and(|batch| batch.offset == offset)
     }
 }

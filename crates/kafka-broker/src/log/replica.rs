@@ -1,4 +1,5 @@
-//! A log as one of several replicas: what followers copy from the leader's, and where two histories part.
+//! A log as one of several replicas: the batches that followers copy from the leader's log, and the offset at which two
+//! histories diverge.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -33,8 +34,8 @@ impl PartitionLog {
         }
     }
 
-    /// Cuts the log where it parts from the history of a leader that has a last epoch up to the one that was asked for, and
-    /// this end of it (`ReplicaManager.truncateOnFetchResponse` in Java).
+    /// Cuts the log where it diverges from the leader's. `epoch` is the leader's last epoch up to the one that was asked for,
+    /// and `end` is the end of that epoch (`ReplicaManager.truncateOnFetchResponse` in Java).
     pub(crate) fn part(&mut self, epoch: i32, end: i64) {
         match self.end_of_epoch(epoch) {
             Some((own, own_end)) if own == epoch => self.cut(end.min(own_end)),
@@ -54,7 +55,7 @@ impl PartitionLog {
         self.open.retain(|_, first| *first < offset);
         self.aborted.retain(|aborted| aborted.marker < offset);
         self.epochs.cut(offset);
-        // As from a snapshot: what an earlier batch said counts again (`ProducerStateManager.truncateAndReload`).
+        // As from a snapshot: the numbers of an earlier batch count again (`ProducerStateManager.truncateAndReload`).
         self.producers = Producers::default();
         for batch in &self.batches {
             if let Ok(head) = Head::read(&batch.bytes) {

@@ -39,7 +39,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(address: SocketAddr, cluster: Cluster, node: NodeId, options: Options) -> Self {
         let mut state = State::new(node, &options);
-        state.hear(cluster.image(), Instant::now());
+        state.apply_image(cluster.image(), Instant::now());
         let (changed, faults) = Default::default();
         let (state, is_up) = (Mutex::new(state), AtomicBool::new(true));
         Self { address, options, cluster, state, changed, is_up, faults }
@@ -63,7 +63,7 @@ impl Shared {
         let changed = {
             let mut state = self.lock();
             let changed = change(&mut state);
-            state.settle();
+            state.sync_groups();
             state.replication.wake();
             changed
         };
@@ -71,10 +71,10 @@ impl Shared {
         changed
     }
 
-    /// Changes the cluster, of which this node hears at once.
+    /// Changes the cluster, and applies the new image on this node at once.
     pub(crate) fn administer<T>(&self, act: impl FnOnce(&Cluster) -> T) -> T {
         let done = act(&self.cluster);
-        self.change(|state| state.hear(self.cluster.image(), Instant::now()));
+        self.change(|state| state.apply_image(self.cluster.image(), Instant::now()));
         done
     }
 
@@ -84,7 +84,7 @@ impl Shared {
             let (mut state, now) = (self.lock(), Instant::now());
             let changed = state.sweep();
             if changed {
-                state.settle();
+                state.sync_groups();
             }
             changed
                 | (self.is_up.load(Ordering::Relaxed) && state.take_part(&self.cluster, &self.options, now))
@@ -94,7 +94,7 @@ impl Shared {
         }
     }
 
-    /// Takes what is to be carried to other nodes.
+    /// Takes the messages that are to be carried to other nodes.
     pub(crate) fn take_messages(&self) -> Vec<(NodeId, Message)> {
         self.lock().take_messages()
     }
@@ -113,12 +113,12 @@ impl Shared {
             if let Ok(found) = state.led_mut(topic, partition) {
                 found.write(|log| log.cut(offset));
                 self.cluster.begin_epoch(PartitionId::Topic(id, partition));
-                state.hear(self.cluster.image(), Instant::now());
+                state.apply_image(self.cluster.image(), Instant::now());
             }
         });
     }
 
-    /// Where each log ends.
+    /// The end of each log.
     pub(crate) fn ends(&self) -> BTreeMap<LogName, i64> {
         self.with(State::ends)
     }

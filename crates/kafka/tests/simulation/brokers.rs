@@ -59,7 +59,7 @@ impl Brokers {
             let metadata_delay = Duration::from_millis(random.between(0..=2_000));
             let group_load_time = Duration::from_millis(loading.between(0..=longest_load));
             let options = Options { metadata_delay, replica_lag, group_load_time, ..settings.broker() };
-            let start = async || Broker::of_cluster(&cluster, node_on(host), address(host), options);
+            let start = async || Broker::in_cluster(&cluster, node_on(host), address(host), options);
             let broker = hosts[host].start(0, start);
             network.listen(host, true);
             Node { broker, down: None, cut_off_until: 0, flushed: Default::default() }

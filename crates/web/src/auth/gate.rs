@@ -1,7 +1,6 @@
 //! The gate of a service checks a request's credential, then the need of its route, then its rate.
 
 use std::{
-    borrow::Cow,
     net::IpAddr,
     path::PathBuf,
     sync::{
@@ -11,12 +10,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
-use hyper::{
-    Method, Request, Uri,
-    header::{AUTHORIZATION, HeaderName},
-};
+use hyper::{Method, Request, Uri};
 use prometheus::proto::MetricFamily;
 use tokio::time::sleep;
 use warp::{Reply, reply::Response};
@@ -25,6 +20,7 @@ use super::{
     AuthConfig,
     audit::Audit,
     counts::{ClientCounts, Refusal, RequestOutcome},
+    credential::Credential,
     grant::{Grant, Granted},
     jwt::{Fault, Jwt},
     keys::{self, Keys, is_key, stamp},
@@ -38,7 +34,6 @@ use crate::http::{Paths, Problem, nothing};
 
 /// The interval between two looks at the file of keys.
 const LOOK: Duration = Duration::from_secs(1);
-static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The gate before the routes of a service.
 #[derive(Debug)]
@@ -64,7 +59,7 @@ struct KeyStore {
 }
 
 /// The decision about a request.
-pub(crate) enum Decision {
+pub(crate) enum AccessDecision {
     /// The request is handled, with these rights.
     Admitted(Grant),
     /// That is the answer, to the client of that name where it is known.
@@ -78,48 +73,6 @@ pub(crate) enum Decision {
 pub(crate) enum Attempt {
     First,
     Last,
-}
-
-/// The place of a request's credential, and the credential.
-enum Credential<'a> {
-    None,
-    /// `Authorization: Bearer`.
-    Bearer(&'a [u8]),
-    /// `X-Api-Key`, or the user of `Authorization: Basic` without a password.
-    ApiKey(Cow<'a, [u8]>),
-    /// `Authorization` has another scheme.
-    Unknown,
-    Several,
-}
-
-impl<'a> Credential<'a> {
-    fn of<B>(request: &'a Request<B>) -> Self {
-        let mut given = request.headers().get_all(AUTHORIZATION).iter().map(|value| (true, value));
-        let mut keys = request.headers().get_all(&API_KEY).iter().map(|value| (false, value));
-        let first = given.next().or_else(|| keys.next());
-        if given.next().or_else(|| keys.next()).is_some() {
-            return Self::Several;
-        }
-        match first {
-            None => Self::None,
-            Some((false, value)) => Self::ApiKey(value.as_bytes().trim_ascii().into()),
-            Some((true, value)) => match value.as_bytes().split_at_checked(b"Bearer ".len()) {
-                Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
-                    Self::Bearer(token.trim_ascii())
-                }
-                _ => basic_user(value.as_bytes()).map_or(Self::Unknown, |user| Self::ApiKey(user.into())),
-            },
-        }
-    }
-}
-
-/// The user of `Authorization: Basic` (RFC 7617), where there is no password.
-fn basic_user(authorization: &[u8]) -> Option<Vec<u8>> {
-    let (scheme, encoded) = authorization.split_at_checked(b"Basic ".len())?;
-    let mut user = BASE64_STANDARD.decode(encoded.trim_ascii()).ok()?;
-    let is_alone =
-        scheme.eq_ignore_ascii_case(b"Basic ") && user.pop() == Some(b':') && !user.contains(&b':');
-    is_alone.then_some(user)
 }
 
 /// The sender of a request, as far as its credential shows it.
@@ -175,17 +128,17 @@ impl AccessGate {
         caller: Option<IpAddr>,
         attempt: Attempt,
         last: &mut LastClient,
-    ) -> Decision {
+    ) -> AccessDecision {
         // Anyone may learn which methods a path has: a browser's preflight asks for no more.
         if (!self.is_on() && !self.has_limits) || request.method() == Method::OPTIONS {
-            return Decision::Admitted(Grant::default());
+            return AccessDecision::Admitted(Grant::default());
         }
         let path = request.uri().path();
         let need = match self.paths.need(path) {
             Some(need) => need,
-            None if !self.is_on() => return Decision::Admitted(Grant::default()),
+            None if !self.is_on() => return AccessDecision::Admitted(Grant::default()),
             // A route without a stated need is closed.
-            None => return Decision::Refused(nothing(path), None),
+            None => return AccessDecision::Refused(nothing(path), None),
         };
         let identity = match self.is_on() {
             true => self.identify(&Credential::of(request), attempt, last),
@@ -193,13 +146,13 @@ impl AccessGate {
         };
         let scopes = need.scopes(request.method());
         let principal = match identity {
-            Identity::Wait(refreshed) => return Decision::Wait(refreshed),
+            Identity::Wait(refreshed) => return AccessDecision::Wait(refreshed),
             Identity::Client(principal) => Some(principal),
             // Everyone may ask for the health of a service. The route decides how much of it a client sees.
             _ if need == Need::Nothing => None,
             Identity::Nobody if !self.is_on() => None,
             Identity::Undecided if scopes == [Scope::Admin] => {
-                return Decision::Admitted(Grant::default());
+                return AccessDecision::Admitted(Grant::default());
             }
             Identity::Nobody => {
                 if scopes == [Scope::Admin] {
@@ -220,7 +173,7 @@ impl AccessGate {
             if !scopes.is_empty() && !scopes.iter().any(may) {
                 self.forbidden(principal, caller, request.method(), request.uri());
                 let name = Some(Arc::clone(principal.name()));
-                return Decision::Refused(refusals::insufficient(scopes), name);
+                return AccessDecision::Refused(refusals::insufficient(scopes), name);
             }
         }
         let told = Told::default();
@@ -231,14 +184,14 @@ impl AccessGate {
                 principal.count().add(RequestOutcome::Limited);
             }
             let name = principal.map(|principal| Arc::clone(principal.name()));
-            return Decision::Refused(told.on(problem), name);
+            return AccessDecision::Refused(told.on(problem), name);
         }
         if let Some(principal) = &principal {
             principal.count().add(RequestOutcome::Admitted);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let gate = Arc::clone(self);
-        Decision::Admitted(Grant::new(Granted { gate, principal, told, caller, method, uri }))
+        AccessDecision::Admitted(Grant::new(Granted { gate, principal, told, caller, method, uri }))
     }
 
     /// The answer to a request, for routes that are not behind our own server.
@@ -249,18 +202,18 @@ impl AccessGate {
     ) -> Response {
         let last = &mut LastClient::default();
         let mut decision = self.admit(&request, None, Attempt::First, last);
-        if let Decision::Wait(until) = decision {
+        if let AccessDecision::Wait(until) = decision {
             until.await;
             decision = self.admit(&request, None, Attempt::Last, last);
         }
         match decision {
-            Decision::Refused(problem, _) => problem.into_response(),
-            Decision::Admitted(grant) => {
+            AccessDecision::Refused(problem, _) => problem.into_response(),
+            AccessDecision::Admitted(grant) => {
                 let mut response = grant.within(answer(request)).await;
                 grant.tell(response.headers_mut());
                 response
             }
-            Decision::Wait(_) => refusals::unchecked().into_response(),
+            AccessDecision::Wait(_) => refusals::unchecked().into_response(),
         }
     }
 
@@ -324,13 +277,13 @@ impl AccessGate {
         caller: Option<IpAddr>,
         refusal: Refusal,
         problem: Problem,
-    ) -> Decision {
+    ) -> AccessDecision {
         self.counts.refused(refusal);
         // A request without a credential is no guess.
         if refusal != Refusal::Missing {
             self.audit.refused(caller, &action(request.method(), request.uri()), refusal.name());
         }
-        Decision::Refused(problem, None)
+        AccessDecision::Refused(problem, None)
     }
 
     /// A client tried an act that its scopes do not allow.

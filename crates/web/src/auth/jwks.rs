@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The most keys of an issuer.
 const MOST: usize = 1_000;
 
-/// Where the keys of an issuer are. All variants are here to stay: an application checks each by its own settings.
+/// The place of the keys of an issuer. All variants are here to stay: an application checks each by its own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// The URL in the issuer's metadata (OpenID Connect Discovery 1.0, section 4).

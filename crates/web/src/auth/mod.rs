@@ -8,6 +8,7 @@
 mod audit;
 pub mod cli;
 mod counts;
+mod credential;
 mod crypto;
 mod gate;
 mod grant;
@@ -23,7 +24,7 @@ mod scope;
 
 pub(crate) use audit::{AUDIT, Audit, address};
 pub use gate::AccessGate;
-pub(crate) use gate::{Attempt, Decision};
+pub(crate) use gate::{AccessDecision, Attempt};
 pub use grant::{Grant, Reads, grant};
 pub use jwks::KeySource;
 pub use jwt::{JwtConfig, check_jwks};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use chrono::SecondsFormat;
+use chrono::{DateTime, Utc};
 use highwater_kafka::dead_letter::{DeadLetter, RedriveProgress};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::openapi::timestamp;
+use crate::timestamp;
 
 /// A record that could not be processed, and why.
 #[derive(Serialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub(super) struct DeadLetterBody<'a> {
     /// Its offset there.
     offset: i64,
     /// The time at which it was set aside.
-    #[schemars(schema_with = "timestamp")]
+    #[schemars(schema_with = "crate::http::openapi::timestamp")]
     timestamp: String,
     /// The reason why it could not be processed.
     reason: &'a str,
@@ -94,7 +94,7 @@ pub(super) fn push(
     dead_letter: &DeadLetter,
     progress: Option<&BTreeMap<i32, RedriveProgress>>,
 ) {
-    let written = |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let written = |time: DateTime<Utc>| timestamp::format(&time);
     let (record, source) = (&dead_letter.record, &dead_letter.source);
     let redriven = |progress: &BTreeMap<i32, RedriveProgress>| {
         progress.get(&record.partition).is_some_and(|it| it.contains(record.offset))

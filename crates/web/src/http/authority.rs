@@ -38,7 +38,7 @@ impl<'a> Authority<'a> {
 
     /// The authority that a request names: that of an absolute target, else that of `Host` (RFC 9112, section
     /// 3.2.2).
-    pub fn of<B>(request: &'a Request<B>) -> Option<Self> {
+    pub fn from_request<B>(request: &'a Request<B>) -> Option<Self> {
         match request.uri().authority() {
             Some(authority) => Self::parse(authority.as_str()),
             None => Self::parse(request.headers().get(HOST)?.to_str().ok()?),

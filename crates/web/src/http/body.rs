@@ -1,4 +1,4 @@
-//! The body of a request: how large it may be, how long it may take, how deep it may nest.
+//! The body of a request, and the bounds of its size, its time and its depth.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -20,7 +20,7 @@ pub struct BodyLimits {
     pub max_bytes: usize,
     /// The deepest nesting of arrays and objects.
     pub max_depth: usize,
-    /// How long all of it may take to arrive.
+    /// The longest time that all of it may take to arrive.
     pub timeout: Duration,
 }
 

@@ -53,7 +53,7 @@ pub struct CrossOriginRequest {
 
 impl CrossOriginRequest {
     /// The page that a request says it comes from. A request with two origins has none.
-    pub fn of<B>(request: &Request<B>) -> Option<Self> {
+    pub fn from_request<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let mut origins = headers.get_all(header::ORIGIN).iter();

@@ -54,7 +54,7 @@ pub(super) fn check_head<B>(
     check_coding(request)?;
     check_host(request)?;
     // A request without a host, as in HTTP/1.0, names nothing that could point here falsely.
-    if let Some(asked) = Authority::of(request) {
+    if let Some(asked) = Authority::from_request(request) {
         config.hosts.admit(&asked, local)?;
     }
     check_origin(request, config)

@@ -59,7 +59,7 @@ fn is_foreign<B>(request: &Request<B>) -> bool {
         "https" => 443,
         _ => return true,
     };
-    let same = Authority::parse(page).zip(Authority::of(request)).is_some_and(|(page, here)| {
+    let same = Authority::parse(page).zip(Authority::from_request(request)).is_some_and(|(page, here)| {
         page.host.eq_ignore_ascii_case(here.host) && page.port.unwrap_or(usual) == here.port.unwrap_or(usual)
     });
     !same

@@ -34,7 +34,7 @@ const RESERVE: usize = 64;
 /// The longest time of a request's head from such a client.
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
 /// The number of connections that are accepted before other ready tasks have their turn.
-const PORTION: usize = 16;
+const ACCEPTED_IN_A_ROW: usize = 16;
 /// The longest wait for a turn: under more posts than the processors can take, reads and probes go on all the same.
 const LONGEST_TURN: Duration = Duration::from_secs(1);
 /// The pause when no connection can be accepted, usually for want of file descriptors.
@@ -193,7 +193,7 @@ impl Acceptor {
                     }
                     self.admit(stream, peer.ip());
                     in_a_row += 1;
-                    if in_a_row == PORTION {
+                    if in_a_row == ACCEPTED_IN_A_ROW {
                         in_a_row = 0;
                         yield_now().await;
                     }

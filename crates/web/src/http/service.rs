@@ -37,7 +37,7 @@ use super::{
     tree::{Answering, Handler, Tree},
 };
 use crate::{
-    auth::{AccessGate, Attempt, Decision, Grant, LastClient, refusals::unchecked},
+    auth::{AccessDecision, AccessGate, Attempt, Grant, LastClient, refusals::unchecked},
     trace::{RequestTrace, within},
 };
 
@@ -161,13 +161,13 @@ impl GuardedService {
             trace,
         };
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
-        let page = connection.config.cors.as_ref().and_then(|_| CrossOriginRequest::of(&request));
+        let page = connection.config.cors.as_ref().and_then(|_| CrossOriginRequest::from_request(&request));
         join_lists(&mut request);
         let packs = packing::is_asked_for(request.headers());
         let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
-            Some(problem) => Decision::Refused(problem, None),
-            None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
+            Some(problem) => AccessDecision::Refused(problem, None),
+            None if connection.access.is_apart() => AccessDecision::Admitted(Grant::default()),
             None => {
                 let last = &mut self.last_client.borrow_mut();
                 connection.gate.admit(&request, info.client, Attempt::First, last)
@@ -175,32 +175,32 @@ impl GuardedService {
         };
         let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
-            Decision::Refused(problem, client) => {
+            AccessDecision::Refused(problem, client) => {
                 connection.observer.turned_away(&request, client.as_ref(), &problem);
                 refused = Some(problem);
                 None
             }
-            Decision::Admitted(granted) => {
+            AccessDecision::Admitted(granted) => {
                 grant = granted;
                 let call = || within(info.trace.context(), || (self.handler.borrow_mut())(request));
                 catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
             }
-            Decision::Wait(until) => {
+            AccessDecision::Wait(until) => {
                 let (gate, client) = (Arc::clone(&connection.gate), info.client);
                 let (tree, observer) = (self.tree.clone(), Arc::clone(&connection.observer));
                 let later: Answering = Box::pin(async move {
                     until.await;
                     match gate.admit(&request, client, Attempt::Last, &mut LastClient::default()) {
-                        Decision::Refused(problem, client) => {
+                        AccessDecision::Refused(problem, client) => {
                             observer.turned_away(&request, client.as_ref(), &problem);
                             Ok(problem.into_response())
                         }
-                        Decision::Admitted(grant) => {
+                        AccessDecision::Admitted(grant) => {
                             let mut answer = grant.within(tree.handler()(request)).await?;
                             grant.tell(answer.headers_mut());
                             Ok(answer)
                         }
-                        Decision::Wait(_) => Ok(unchecked().into_response()),
+                        AccessDecision::Wait(_) => Ok(unchecked().into_response()),
                     }
                 });
                 Some(later)

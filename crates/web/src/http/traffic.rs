@@ -92,7 +92,7 @@ impl Traffic {
         })
     }
 
-    /// The same; whoever hears of refusals hears of the requests that no route saw.
+    /// The same, with a listener that is told of the refused requests that no route saw.
     #[must_use]
     pub fn with_refusals(self, refusals: Arc<dyn RefusalListener>) -> Self {
         Self { refusals: Some(refusals), ..self }

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::SecondsFormat;
 use futures::future::join_all;
 use highwater_kafka::{GroupPhase, GroupStatus, PartitionStatus, Rebalance, group::GroupMember};
 use schemars::JsonSchema;
@@ -17,7 +16,10 @@ use warp::{
 };
 
 use super::{GroupMembership, Operations, visibility::Visibility};
-use crate::http::{self, answer};
+use crate::{
+    http::{self, answer},
+    timestamp,
+};
 
 /// The consumer group as this member sees it, and its rebalances.
 #[derive(Serialize, JsonSchema)]
@@ -176,7 +178,7 @@ impl<'a> PartitionBody<'a> {
 impl<'a> RebalanceBody<'a> {
     fn of(rebalance: &'a Rebalance) -> Self {
         Self {
-            at: rebalance.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            at: timestamp::format(&rebalance.at),
             reason: &rebalance.reason,
             generation: rebalance.generation,
             duration_ms: millis(rebalance.duration),

@@ -69,7 +69,7 @@ pub struct GroupMembership {
 
 impl GroupMembership {
     /// The membership of a running consumer.
-    pub fn of(consuming: &ConsumerHandle, status: watch::Receiver<Status>) -> Self {
+    pub fn new(consuming: &ConsumerHandle, status: watch::Receiver<Status>) -> Self {
         Self {
             topic: Arc::clone(consuming.topic()),
             status,

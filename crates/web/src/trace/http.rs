@@ -48,7 +48,7 @@ impl RequestTrace {
                     "network.protocol.version",
                     if request.version() == Version::HTTP_2 { "2" } else { "1.1" },
                 );
-                if let Some(Authority { host, port }) = Authority::of(request) {
+                if let Some(Authority { host, port }) = Authority::from_request(request) {
                     span.set("server.address", host);
                     port.into_iter().for_each(|port| span.set("server.port", i64::from(port)));
                 }

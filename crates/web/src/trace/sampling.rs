@@ -22,7 +22,7 @@ impl Share {
     pub const NONE: Self = Self(0);
 
     /// The share by a ratio; `None` if it is not from 0 to 1.
-    pub fn of(ratio: f64) -> Option<Self> {
+    pub fn from_ratio(ratio: f64) -> Option<Self> {
         (0.0..=1.0).contains(&ratio).then_some(Self((ratio * Self::ALL.0 as f64) as u64))
     }
 

@@ -9,7 +9,7 @@ use highwater_kafka::{
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
-use super::{Ledger, operator, position, publish, reader, start, until_processed, value, waiting};
+use super::{FakeHandler, operator, position, publish, reader, start, until_processed, value, waiting};
 use crate::support::{Batch, Client, TestCluster, eventually};
 
 async fn stalled(client: &Client) -> String {
@@ -24,8 +24,8 @@ async fn stalled(client: &Client) -> String {
 async fn cut_and_written_past_its_reader(is_read_back: bool) {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, counts) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "bad 1")]).await;
     let head = position(&waiting(&operator(&client, &cluster), 1).await);
     eventually("it waits", async || (counts.total().letters == 1).then_some(())).await;
@@ -42,7 +42,7 @@ async fn cut_and_written_past_its_reader(is_read_back: bool) {
     }
     eventually("its key waits no more", async || (counts.total().letters == 0).then_some(())).await;
     publish(&client, &[("one", "2")]).await;
-    until_processed(&ledger, "one", &["2"]).await;
+    until_processed(&fake, "one", &["2"]).await;
     consumer.stop().await;
 }
 
@@ -60,18 +60,18 @@ async fn a_letter_that_is_lost_after_it_was_read_back_holds_no_key_up() {
 async fn at_a_bound_of_letters_the_partition_waits_and_says_so_until_there_is_room() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
+    let fake = Arc::<FakeHandler>::default();
     let bounds = SequenceBounds::default().with_letters(3);
-    let (consumer, counts) = start(&client, &cluster, &ledger, bounds);
+    let (consumer, counts) = start(&client, &cluster, &fake, bounds);
     publish(&client, &[("one", "bad 1"), ("one", "2"), ("one", "3"), ("one", "4"), ("one", "5")]).await;
     let operator = operator(&client, &cluster);
     let head = waiting(&operator, 3).await;
     assert!(stalled(&client).await.contains("3 dead letters of a key wait"), "{}", stalled(&client).await);
     assert_eq!(counts.total().letters, 3);
 
-    ledger.mend("bad 1");
+    fake.mend("bad 1");
     operator.redrive(position(&head)).await.unwrap();
-    until_processed(&ledger, "one", &["bad 1", "2", "3", "4", "5"]).await;
+    until_processed(&fake, "one", &["bad 1", "2", "3", "4", "5"]).await;
     cluster.until_committed_to_the_end().await;
     consumer.stop().await;
 }
@@ -80,15 +80,15 @@ async fn at_a_bound_of_letters_the_partition_waits_and_says_so_until_there_is_ro
 async fn at_the_bound_of_keys_a_partition_waits_before_the_next_poison() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default().with_keys(1));
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default().with_keys(1));
     let same = same_partition(&["one"], 2);
     publish(&client, &[("one", "bad 1"), (&same[0], "bad a"), (&same[1], "b")]).await;
     let operator = operator(&client, &cluster);
     let head = waiting(&operator, 1).await;
     assert!(stalled(&client).await.contains("1 keys wait"), "{}", stalled(&client).await);
     operator.drop(position(&head)).await.unwrap();
-    until_processed(&ledger, &same[1], &["b"]).await;
+    until_processed(&fake, &same[1], &["b"]).await;
     assert_eq!(value(&waiting(&operator, 1).await.head.record), "bad a");
     consumer.stop().await;
 }
@@ -105,8 +105,8 @@ async fn a_partition_waits_where_the_dead_letter_topic_has_none_of_its_number() 
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     client.topic_named(&format!("{}.dlq", cluster.topic), 1).known_partitions().await;
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default());
     let key = of_partition_2();
     publish(&client, &[(&key, "bad 1"), (&key, "2")]).await;
     assert!(stalled(&client).await.contains("has 1 partitions"), "{}", stalled(&client).await);
@@ -115,7 +115,7 @@ async fn a_partition_waits_where_the_dead_letter_topic_has_none_of_its_number() 
     let head = waiting(&operator, 2).await;
     assert_eq!(position(&head).partition, 2);
     operator.drop(position(&head)).await.unwrap();
-    until_processed(&ledger, &key, &["2"]).await;
+    until_processed(&fake, &key, &["2"]).await;
     consumer.stop().await;
 }
 
@@ -123,10 +123,10 @@ async fn a_partition_waits_where_the_dead_letter_topic_has_none_of_its_number() 
 async fn a_letter_that_a_producer_wrote_to_another_partition_does_not_count() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
+    let fake = Arc::<FakeHandler>::default();
     let dead_letters = |topic| DlqPublisher::new(client.producer(topic), &cluster.topic, &cluster.group);
     let known = dead_letters(client.dead_letter_topic());
-    let handler = Arc::clone(&ledger) as Arc<dyn RecordHandler>;
+    let handler = Arc::clone(&fake) as Arc<dyn RecordHandler>;
     let (bounds, registry) = (SequenceBounds::default(), Arc::clone(&client.registry));
     let handler = SequencedHandler::new(handler, reader(&client), known, bounds, registry);
     // It has not heard of the other partitions.
@@ -138,7 +138,7 @@ async fn a_letter_that_a_producer_wrote_to_another_partition_does_not_count() {
     publish(&client, &[(&key, "bad 1"), (&key, "2")]).await;
     assert!(stalled(&client).await.contains("has no partition 2"), "{}", stalled(&client).await);
     assert_eq!(operator(&client, &cluster).sequences().await.unwrap(), []);
-    assert!(ledger.values_of(&key).is_empty() && cluster.committed().await.is_empty());
+    assert!(fake.values_of(&key).is_empty() && cluster.committed().await.is_empty());
     consumer.stop().await;
 }
 
@@ -151,17 +151,17 @@ fn of_partition_2() -> String {
 async fn before_everything_that_was_read_is_committed_no_letter_is_processed() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "0")]).await;
-    until_processed(&ledger, "one", &["0"]).await;
+    until_processed(&fake, "one", &["0"]).await;
     cluster.until_committed_to_the_end().await;
     let faults = cluster.broker().faults();
     faults.always(ApiKey::OffsetCommit, Fault::Refuse(ResponseError::CoordinatorLoadInProgress));
     publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
     let operator = operator(&client, &cluster);
     let head = eventually("it waits", async || operator.sequences().await.unwrap().pop()).await;
-    ledger.mend("bad 1");
+    fake.mend("bad 1");
     operator.redrive(position(&head)).await.unwrap();
     // It would be processed within a second.
     let tried = faults.count(ApiKey::OffsetCommit);
@@ -169,9 +169,9 @@ async fn before_everything_that_was_read_is_committed_no_letter_is_processed() {
         (faults.count(ApiKey::OffsetCommit) > tried + 20).then_some(())
     })
     .await;
-    assert_eq!(ledger.values_of("one"), ["0"]);
+    assert_eq!(fake.values_of("one"), ["0"]);
     faults.clear();
-    until_processed(&ledger, "one", &["0", "bad 1", "2"]).await;
+    until_processed(&fake, "one", &["0", "bad 1", "2"]).await;
     consumer.stop().await;
 }
 
@@ -179,15 +179,15 @@ async fn before_everything_that_was_read_is_committed_no_letter_is_processed() {
 async fn while_it_cannot_be_noted_that_letters_are_processed_their_key_waits_and_none_comes_twice() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, counts) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
     let operator = operator(&client, &cluster);
     let head = waiting(&operator, 2).await;
-    ledger.mend("bad 1");
+    fake.mend("bad 1");
     operator.redrive(position(&head)).await.unwrap();
     cluster.broker().faults().always(ApiKey::Produce, Fault::Refuse(ResponseError::PolicyViolation));
-    until_processed(&ledger, "one", &["bad 1", "2"]).await;
+    until_processed(&fake, "one", &["bad 1", "2"]).await;
     let registry = client.registry.watch();
     eventually("it says so", async || {
         let error = registry.borrow().kafka.error.clone();
@@ -198,7 +198,7 @@ async fn while_it_cannot_be_noted_that_letters_are_processed_their_key_waits_and
     cluster.broker().faults().clear();
     eventually("nothing waits", async || (counts.total().letters == 0).then_some(())).await;
     publish(&client, &[("one", "3")]).await;
-    until_processed(&ledger, "one", &["bad 1", "2", "3"]).await;
+    until_processed(&fake, "one", &["bad 1", "2", "3"]).await;
     consumer.stop().await;
 }
 
@@ -209,15 +209,15 @@ async fn a_record_that_waits_and_is_too_large_for_the_dead_letters_goes_on_when_
     let small =
         TopicConfig::new(format!("{}.dlq", cluster.topic)).with_partitions(3).with_max_message_bytes(5000);
     client.topic_of(small).known_partitions().await;
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default());
     let large = "x".repeat(10_000);
     publish(&client, &[("one", "bad 1"), ("one", "2"), ("one", &large), ("one", "3")]).await;
     assert!(stalled(&client).await.contains("no dead letter"), "{}", stalled(&client).await);
     let operator = operator(&client, &cluster);
     let head = eventually("it waits", async || operator.sequences().await.unwrap().pop()).await;
     operator.drop(position(&head)).await.unwrap();
-    until_processed(&ledger, "one", &["2", &large, "3"]).await;
+    until_processed(&fake, "one", &["2", &large, "3"]).await;
     cluster.until_committed_to_the_end().await;
     consumer.stop().await;
 }

@@ -15,14 +15,14 @@ use highwater_kafka::{
     group::Lease,
 };
 
-use super::{Ledger, operator, position, publish, reader, until_processed, waiting};
+use super::{FakeHandler, operator, position, publish, reader, until_processed, waiting};
 use crate::support::{TestCluster, eventually};
 
 /// The lease of the turns. It ends with each call of the handler.
 #[derive(Clone, Default)]
 struct Turns {
     lease: Arc<Mutex<Lease>>,
-    ledger: Arc<Ledger>,
+    fake: Arc<FakeHandler>,
     taken: Arc<AtomicUsize>,
 }
 
@@ -49,7 +49,7 @@ impl Turns {
 #[async_trait]
 impl RecordHandler for Turns {
     async fn handle(&self, records: &[Record]) -> BatchOutcome {
-        let outcome = self.ledger.handle(records).await;
+        let outcome = self.fake.handle(records).await;
         self.lease.lock().unwrap().end();
         outcome
     }
@@ -105,13 +105,13 @@ async fn when_the_lease_ends_during_a_letter_no_other_is_processed_and_nothing_i
     let same = waiting(&operator, 2).await;
     assert_eq!(position(&same), position(&head));
 
-    turns.ledger.mend("bad 1");
+    turns.fake.mend("bad 1");
     turns.renew();
     turns.until_over().await;
-    assert_eq!(turns.ledger.values_of("one"), ["bad 1"]);
+    assert_eq!(turns.fake.values_of("one"), ["bad 1"]);
     assert_eq!(waiting(&operator, 2).await, same, "nor that it is processed");
 
     turns.renew();
-    until_processed(&turns.ledger, "one", &["bad 1", "2"]).await;
+    until_processed(&turns.fake, "one", &["bad 1", "2"]).await;
     consumer.stop().await;
 }

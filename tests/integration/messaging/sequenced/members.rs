@@ -9,7 +9,7 @@ use std::{
 use highwater_kafka::{ConsumerConfig, dead_letter::SequenceBounds, group::GroupProtocol};
 use tokio::runtime::Runtime;
 
-use super::{Ledger, operator, position, publish, start, start_with, until_processed, waiting};
+use super::{FakeHandler, operator, position, publish, start, start_with, until_processed, waiting};
 use crate::{
     messaging::group::share,
     support::{Client, TestCluster, eventually},
@@ -19,8 +19,8 @@ use crate::{
 async fn another_member_that_gets_the_partition_keeps_the_order() {
     let cluster = TestCluster::start().await;
     let (one, two) = (cluster.client(), cluster.client());
-    let ledger = Arc::<Ledger>::default();
-    let (first, _) = start(&one, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (first, _) = start(&one, &cluster, &fake, SequenceBounds::default());
     let keys: Vec<String> = (0..30).map(|number| format!("key-{number}")).collect();
     for key in &keys {
         publish(&one, &[(key, "1"), (key, "bad 2"), (key, "3")]).await;
@@ -28,8 +28,8 @@ async fn another_member_that_gets_the_partition_keeps_the_order() {
     let operator = operator(&one, &cluster);
     eventually("all wait", async || (operator.sequences().await.unwrap().len() == 30).then_some(())).await;
     // Some partitions move while letters are processed and records come.
-    ledger.mend("bad 2");
-    let (second, _) = start(&two, &cluster, &ledger, SequenceBounds::default());
+    fake.mend("bad 2");
+    let (second, _) = start(&two, &cluster, &fake, SequenceBounds::default());
     for sequence in operator.sequences().await.unwrap() {
         operator.redrive(position(&sequence)).await.unwrap();
     }
@@ -38,24 +38,24 @@ async fn another_member_that_gets_the_partition_keeps_the_order() {
     }
     share(&one, &two).await;
     for key in &keys {
-        until_processed(&ledger, key, &["1", "bad 2", "3", "4"]).await;
+        until_processed(&fake, key, &["1", "bad 2", "3", "4"]).await;
     }
     // And when the first one goes.
     for key in &keys {
         publish(&two, &[(key, "bad 5"), (key, "6")]).await;
     }
     first.stop().await;
-    ledger.mend("bad 5");
+    fake.mend("bad 5");
     eventually("all are redriven", async || {
         for sequence in operator.sequences().await.unwrap() {
             // Some are processed, or were redriven, meanwhile.
             let _meanwhile = operator.redrive(position(&sequence)).await;
         }
-        keys.iter().all(|key| ledger.values_of(key).len() >= 6).then_some(())
+        keys.iter().all(|key| fake.values_of(key).len() >= 6).then_some(())
     })
     .await;
     for key in &keys {
-        until_processed(&ledger, key, &["1", "bad 2", "3", "4", "bad 5", "6"]).await;
+        until_processed(&fake, key, &["1", "bad 2", "3", "4", "bad 5", "6"]).await;
     }
     second.stop().await;
 }
@@ -64,30 +64,30 @@ async fn another_member_that_gets_the_partition_keeps_the_order() {
 async fn after_a_member_died_while_letters_were_processed_no_record_overtakes_and_none_is_lost() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
+    let fake = Arc::<FakeHandler>::default();
     let doomed = Runtime::new().unwrap();
     {
         let _inside = doomed.enter();
         let member = cluster.client();
-        start_with(&member, &cluster, &ledger, SequenceBounds::default(), classic(&member));
+        start_with(&member, &cluster, &fake, SequenceBounds::default(), classic(&member));
     }
     publish(&client, &[("one", "bad 0")]).await;
     publish_numbers(&client, 1..600).await;
     let operator = operator(&client, &cluster);
     let head = waiting(&operator, 600).await;
-    ledger.mend("bad 0");
-    ledger.slow.store(3, Ordering::Relaxed);
+    fake.mend("bad 0");
+    fake.slow.store(3, Ordering::Relaxed);
     operator.redrive(position(&head)).await.unwrap();
-    eventually("it is in the middle", async || (!ledger.values_of("one").is_empty()).then_some(())).await;
+    eventually("it is in the middle", async || (!fake.values_of("one").is_empty()).then_some(())).await;
     doomed.shutdown_background();
-    ledger.slow.store(0, Ordering::Relaxed);
-    let before = ledger.values_of("one").len();
+    fake.slow.store(0, Ordering::Relaxed);
+    let before = fake.values_of("one").len();
 
-    let (heir, counts) = start_with(&client, &cluster, &ledger, SequenceBounds::default(), classic(&client));
+    let (heir, counts) = start_with(&client, &cluster, &fake, SequenceBounds::default(), classic(&client));
     publish_numbers(&client, 600..650).await;
-    eventually("all are processed", async || (ledger.values_of("one").last()? == "649").then_some(())).await;
+    eventually("all are processed", async || (fake.values_of("one").last()? == "649").then_some(())).await;
     eventually("nothing waits", async || (counts.total().letters == 0).then_some(())).await;
-    let values = ledger.values_of("one");
+    let values = fake.values_of("one");
     let number = |value: &String| value.trim_start_matches("bad ").parse::<usize>().unwrap();
     let numbers: Vec<usize> = values.iter().map(number).collect();
     // The heir repeats what its predecessor did not note, and goes on from there.
@@ -114,8 +114,8 @@ async fn publish_numbers(client: &Client, numbers: Range<usize>) {
 async fn a_topic_that_is_made_again_has_none_of_the_old_ones_sequences() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, counts) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
     let operator = operator(&client, &cluster);
     waiting(&operator, 2).await;
@@ -124,7 +124,7 @@ async fn a_topic_that_is_made_again_has_none_of_the_old_ones_sequences() {
         .await;
     let new = cluster.client();
     publish(&new, &[("one", "3")]).await;
-    until_processed(&ledger, "one", &["3"]).await;
+    until_processed(&fake, "one", &["3"]).await;
     assert_eq!(operator.sequences().await.unwrap(), []);
     tokio::time::timeout(Duration::from_secs(20), consumer.stop()).await.unwrap();
 }

@@ -31,7 +31,7 @@ use crate::support::{Client, TestCluster, eventually};
 
 /// Keeps what it processes. A value is poison that begins with `bad`, unless it is mended.
 #[derive(Default)]
-struct Ledger {
+struct FakeHandler {
     processed: Mutex<Vec<Record>>,
     mended: Mutex<BTreeSet<String>>,
     /// The time that a record takes, in milliseconds.
@@ -40,7 +40,7 @@ struct Ledger {
     is_away: AtomicBool,
 }
 
-impl Ledger {
+impl FakeHandler {
     fn mend(&self, value: &str) {
         self.mended.lock().unwrap().insert(value.to_owned());
     }
@@ -56,7 +56,7 @@ impl Ledger {
 }
 
 #[async_trait]
-impl RecordHandler for Ledger {
+impl RecordHandler for FakeHandler {
     async fn handle(&self, records: &[Record]) -> BatchOutcome {
         let mut outcome = BatchOutcome::default();
         for (index, record) in records.iter().enumerate() {
@@ -65,7 +65,7 @@ impl RecordHandler for Ledger {
                 tokio::time::sleep(Duration::from_millis(slow)).await;
             }
             if self.is_away.load(Ordering::Relaxed) {
-                return BatchOutcome::retry_from(index, TransientError::new("the ledger is away"));
+                return BatchOutcome::retry_from(index, TransientError::new("the handler is away"));
             }
             if value.starts_with("bad") && !self.mended.lock().unwrap().contains(&value) {
                 outcome.poison.push(Poison::new(index, format!("{value} is bad")));
@@ -90,23 +90,23 @@ fn reader(client: &Client) -> DlqReader {
 fn start(
     client: &Client,
     cluster: &TestCluster,
-    ledger: &Arc<Ledger>,
+    fake: &Arc<FakeHandler>,
     bounds: SequenceBounds,
 ) -> (Consumer, WaitingCounts) {
-    start_with(client, cluster, ledger, bounds, client.consumer_config())
+    start_with(client, cluster, fake, bounds, client.consumer_config())
 }
 
 fn start_with(
     client: &Client,
     cluster: &TestCluster,
-    ledger: &Arc<Ledger>,
+    fake: &Arc<FakeHandler>,
     bounds: SequenceBounds,
     config: ConsumerConfig,
 ) -> (Consumer, WaitingCounts) {
     let counts = WaitingCounts::default();
     let dead_letters =
         DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, &cluster.group);
-    let handler = Arc::clone(ledger) as Arc<dyn RecordHandler>;
+    let handler = Arc::clone(fake) as Arc<dyn RecordHandler>;
     let registry = Arc::clone(&client.registry);
     let handler = SequencedHandler::new(handler, reader(client), dead_letters, bounds, registry)
         .with_counts(counts.clone());
@@ -140,26 +140,26 @@ async fn publish(client: &Client, records: &[(&str, &str)]) {
     }
 }
 
-async fn until_processed(ledger: &Ledger, key: &str, values: &[&str]) {
+async fn until_processed(fake: &FakeHandler, key: &str, values: &[&str]) {
     eventually(&format!("{values:?} of {key} are processed"), async || {
-        (ledger.values_of(key).len() >= values.len()).then_some(())
+        (fake.values_of(key).len() >= values.len()).then_some(())
     })
     .await;
-    assert_eq!(ledger.values_of(key), values, "of {key}");
+    assert_eq!(fake.values_of(key), values, "of {key}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn later_records_of_a_key_wait_behind_its_poison_and_come_in_order_when_it_is_redriven() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
+    let fake = Arc::<FakeHandler>::default();
     // They are there before the consumer is, so that a batch has several of a key.
     let records =
         [("one", "1"), ("one", "bad 2"), ("one", "3"), ("one", "4"), ("user-1", "a"), ("foobar", "b")];
     publish(&client, &records).await;
-    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let (consumer, counts) = start(&client, &cluster, &fake, SequenceBounds::default());
     for (key, value) in [("user-1", "a"), ("foobar", "b"), ("one", "1")] {
-        until_processed(&ledger, key, &[value]).await;
+        until_processed(&fake, key, &[value]).await;
     }
     let operator = operator(&client, &cluster);
     let sequence = waiting(&operator, 3).await;
@@ -169,7 +169,7 @@ async fn later_records_of_a_key_wait_behind_its_poison_and_come_in_order_when_it
     );
     assert_eq!((counts.total().keys, counts.total().letters), (1, 3));
     cluster.until_committed_to_the_end().await;
-    assert_eq!(ledger.values_of("one"), ["1"]);
+    assert_eq!(fake.values_of("one"), ["1"]);
 
     // It is poison still: it is set aside again, with that told, and the others wait on.
     operator.redrive(position(&sequence)).await.unwrap();
@@ -179,19 +179,19 @@ async fn later_records_of_a_key_wait_behind_its_poison_and_come_in_order_when_it
     })
     .await;
     assert_eq!(again.head.source.offset, sequence.head.source.offset);
-    assert_eq!(ledger.values_of("one"), ["1"]);
+    assert_eq!(fake.values_of("one"), ["1"]);
 
-    ledger.mend("bad 2");
+    fake.mend("bad 2");
     operator.redrive(position(&again)).await.unwrap();
-    until_processed(&ledger, "one", &["1", "bad 2", "3", "4"]).await;
+    until_processed(&fake, "one", &["1", "bad 2", "3", "4"]).await;
     eventually("nothing waits", async || (counts.total().letters == 0).then_some(())).await;
     // The handler gets records as they were in the log, with the redrives.
-    let (first, third) = (ledger.record("bad 2"), ledger.record("3"));
+    let (first, third) = (fake.record("bad 2"), fake.record("3"));
     assert_eq!(Some(first.offset), sequence.head.source.offset);
     assert_eq!(first.headers.last(REDRIVES), Some(&b"2"[..]));
     assert!(third.offset > first.offset && third.headers.is_empty(), "{third:?}");
     publish(&client, &[("one", "5")]).await;
-    until_processed(&ledger, "one", &["1", "bad 2", "3", "4", "5"]).await;
+    until_processed(&fake, "one", &["1", "bad 2", "3", "4", "5"]).await;
     assert_eq!(operator.sequences().await.unwrap(), []);
     consumer.stop().await;
 }
@@ -200,8 +200,8 @@ async fn later_records_of_a_key_wait_behind_its_poison_and_come_in_order_when_it
 async fn behind_a_dropped_record_the_others_go_on_without_it() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "bad 1"), ("one", "2"), ("one", "bad 3"), ("one", "4")]).await;
     let operator = operator(&client, &cluster);
     let first = waiting(&operator, 4).await;
@@ -213,11 +213,11 @@ async fn behind_a_dropped_record_the_others_go_on_without_it() {
     assert!(matches!(refused, Err(VerdictError::Missing(at)) if at == nothing), "{refused:?}");
 
     operator.drop(position(&first)).await.unwrap();
-    until_processed(&ledger, "one", &["2"]).await;
+    until_processed(&fake, "one", &["2"]).await;
     let second = waiting(&operator, 2).await;
     assert_eq!(value(&second.head.record), "bad 3");
     operator.drop(position(&second)).await.unwrap();
-    until_processed(&ledger, "one", &["2", "4"]).await;
+    until_processed(&fake, "one", &["2", "4"]).await;
     consumer.stop().await;
 }
 
@@ -225,23 +225,23 @@ async fn behind_a_dropped_record_the_others_go_on_without_it() {
 async fn a_letter_that_cannot_be_processed_now_is_tried_again_and_its_key_waits() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
     let operator = operator(&client, &cluster);
     let head = waiting(&operator, 2).await;
-    ledger.mend("bad 1");
-    ledger.is_away.store(true, Ordering::Relaxed);
+    fake.mend("bad 1");
+    fake.is_away.store(true, Ordering::Relaxed);
     operator.redrive(position(&head)).await.unwrap();
     let registry = client.registry.watch();
     eventually("it says so", async || {
         let error = registry.borrow().kafka.error.clone();
-        error.filter(|error| error.contains("the ledger is away"))
+        error.filter(|error| error.contains("the handler is away"))
     })
     .await;
     assert_eq!(operator.sequences().await.unwrap().len(), 1);
-    ledger.is_away.store(false, Ordering::Relaxed);
-    until_processed(&ledger, "one", &["bad 1", "2"]).await;
+    fake.is_away.store(false, Ordering::Relaxed);
+    until_processed(&fake, "one", &["bad 1", "2"]).await;
     eventually("all is well", async || registry.borrow().kafka.error.is_none().then_some(())).await;
     consumer.stop().await;
 }
@@ -250,8 +250,8 @@ async fn a_letter_that_cannot_be_processed_now_is_tried_again_and_its_key_waits(
 async fn records_that_come_during_a_redrive_do_not_overtake() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, counts) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "bad 0")]).await;
     let operator = operator(&client, &cluster);
     let head = waiting(&operator, 1).await;
@@ -265,13 +265,13 @@ async fn records_that_come_during_a_redrive_do_not_overtake() {
         })
     };
     eventually("some wait", async || (counts.total().letters > 50).then_some(())).await;
-    ledger.mend("bad 0");
+    fake.mend("bad 0");
     operator.redrive(position(&head)).await.unwrap();
     producing.await.unwrap();
     let expected: Vec<String> =
         (0..400).map(|number| if number == 0 { "bad 0".to_owned() } else { number.to_string() }).collect();
-    eventually("all are processed", async || (ledger.values_of("one").len() >= 400).then_some(())).await;
-    assert_eq!(ledger.values_of("one"), expected);
+    eventually("all are processed", async || (fake.values_of("one").len() >= 400).then_some(())).await;
+    assert_eq!(fake.values_of("one"), expected);
     eventually("nothing waits", async || (counts.total().letters == 0).then_some(())).await;
     consumer.stop().await;
 }
@@ -280,12 +280,12 @@ async fn records_that_come_during_a_redrive_do_not_overtake() {
 async fn letters_of_a_sequence_are_not_sent_back_and_verdicts_are_not_listed() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default());
     publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
     let operator = operator(&client, &cluster);
     operator.drop(position(&waiting(&operator, 2).await)).await.unwrap();
-    until_processed(&ledger, "one", &["2"]).await;
+    until_processed(&fake, "one", &["2"]).await;
     eventually("nothing waits", async || operator.sequences().await.unwrap().is_empty().then_some(())).await;
 
     let listed = reader(&client).newest(&DlqFilter::default(), None, 10).await.unwrap().dead_letters;
@@ -304,8 +304,8 @@ async fn letters_of_a_sequence_are_not_sent_back_and_verdicts_are_not_listed() {
 async fn headers_of_a_record_that_are_named_as_those_of_sequences_change_nothing() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let ledger = Arc::<Ledger>::default();
-    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let fake = Arc::<FakeHandler>::default();
+    let (consumer, _) = start(&client, &cluster, &fake, SequenceBounds::default());
     let producer = client.producer(client.topic());
     for value in ["bad 1", "2"] {
         let forged = [(VERDICT, "done"), (BEHIND, "0"), (SEQUENCE, "another")];
@@ -316,8 +316,8 @@ async fn headers_of_a_record_that_are_named_as_those_of_sequences_change_nothing
     let head = waiting(&operator, 2).await;
     let listed = reader(&client).newest(&DlqFilter::default(), None, 10).await.unwrap().dead_letters;
     assert_eq!(listed.len(), 2);
-    ledger.mend("bad 1");
+    fake.mend("bad 1");
     operator.redrive(position(&head)).await.unwrap();
-    until_processed(&ledger, "one", &["bad 1", "2"]).await;
+    until_processed(&fake, "one", &["bad 1", "2"]).await;
     consumer.stop().await;
 }

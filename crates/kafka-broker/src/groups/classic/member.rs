@@ -105,7 +105,7 @@ impl Member {
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
     }
 
-    /// When it was heard of last.
+    /// The time of its last request.
     pub fn last_heard(&self) -> Instant {
         self.last_heard
     }

@@ -55,7 +55,7 @@ pub struct ClassicGroup {
     given_ids: BTreeMap<String, Instant>,
     /// Until when a rebalance waits: for JoinGroup, or for SyncGroup.
     waits_until: Option<Instant>,
-    /// Why members have left, in order (KIP-800).
+    /// The reasons that members gave when they left, in order (KIP-800).
     pub leave_reasons: Vec<String>,
 }
 
@@ -157,7 +157,7 @@ impl ClassicGroup {
         if self.phase != Phase::Stable || self.elected_protocol() != self.protocol {
             return self.wait_for_others(id);
         }
-        let mut joined = self.told(&id);
+        let mut joined = self.join_result(&id);
         if led && knows_skipping {
             joined.skip_assignment = true;
         } else if led {
@@ -181,7 +181,7 @@ impl ClassicGroup {
             Phase::CompletingRebalance => unchanged,
             Phase::Empty | Phase::PreparingRebalance => false,
         };
-        if same { Admission::Same(self.told(&id)) } else { self.wait_for_others(id) }
+        if same { Admission::Same(self.join_result(&id)) } else { self.wait_for_others(id) }
     }
 
     /// The response to a JoinGroup that waits; `None` while members are joining.
@@ -189,11 +189,11 @@ impl ClassicGroup {
         match self.members.get(id) {
             None => Some(Err(self.gone(instance))),
             Some(member) if member.waits => None,
-            Some(_) => Some(Ok(self.told(id))),
+            Some(_) => Some(Ok(self.join_result(id))),
         }
     }
 
-    fn told(&self, id: &str) -> Joined {
+    fn join_result(&self, id: &str) -> Joined {
         let members = self.members.iter().map(|(member, state)| {
             let instance = state.instance().map(str::to_owned);
             (member.clone(), instance, state.metadata(&self.protocol))
@@ -218,7 +218,7 @@ impl ClassicGroup {
         identity: MemberIdentity<'_>,
         assignments: Vec<(String, Bytes)>,
     ) -> Result<(), ResponseError> {
-        self.hear(identity)?;
+        self.renew_session(identity)?;
         if self.phase == Phase::PreparingRebalance {
             return Err(ResponseError::RebalanceInProgress);
         }
@@ -255,15 +255,15 @@ impl ClassicGroup {
     ///
     /// The caller is no member, is of another generation, or has to join again.
     pub fn heartbeat(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
-        self.hear(identity)?;
+        self.renew_session(identity)?;
         match self.phase {
             Phase::PreparingRebalance => Err(ResponseError::RebalanceInProgress),
             _ => Ok(()),
         }
     }
 
-    /// Notes a request of a member of this generation.
-    fn hear(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
+    /// Checks that a request is of a member of this generation, and renews its session.
+    fn renew_session(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
         self.check_member(identity.member, identity.instance)?;
         if identity.generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
@@ -289,7 +289,7 @@ impl ClassicGroup {
         members.find(|(_, member)| member.instance() == Some(instance)).map(|(id, _)| id.clone())
     }
 
-    /// Why a former member is none: another one has its instance id, or its session has expired.
+    /// The error for a former member: another one has its instance id, or its session has expired.
     fn gone(&self, instance: Option<&str>) -> ResponseError {
         match instance.and_then(|instance| self.member_of(instance)) {
             Some(_) => ResponseError::FencedInstanceId,
@@ -328,7 +328,7 @@ impl ClassicGroup {
                 _ => Err(ResponseError::UnknownMemberId),
             };
         }
-        self.hear(identity)?;
+        self.renew_session(identity)?;
         match self.phase {
             Phase::CompletingRebalance => Err(ResponseError::RebalanceInProgress),
             _ => Ok(()),

@@ -1,5 +1,5 @@
-//! What the log of the groups keeps of a group (`GroupMetadataValue` in Java): its members between two rebalances, each
-//! with its assignment.
+//! The part of a group that the log of the groups keeps (`GroupMetadataValue` in Java): its members between two rebalances,
+//! each with its assignment.
 
 use tokio::time::Instant;
 
@@ -7,7 +7,7 @@ use super::{ClassicGroup, Phase};
 
 impl ClassicGroup {
     /// Whether it is between two rebalances, after the first.
-    pub(in crate::groups) fn is_settled(&self) -> bool {
+    pub(in crate::groups) fn is_between_rebalances(&self) -> bool {
         match self.phase {
             Phase::Stable => true,
             Phase::Empty => self.generation > 0,
@@ -21,7 +21,7 @@ impl ClassicGroup {
             && self.members.keys().eq(other.members.keys())
     }
 
-    /// The group without what is not stored.
+    /// The group without the parts that are not stored.
     pub(in crate::groups) fn without_waiting(&self) -> Self {
         Self { given_ids: Default::default(), waits_until: None, ..self.clone() }
     }

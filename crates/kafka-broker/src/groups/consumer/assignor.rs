@@ -105,7 +105,8 @@ fn least_loaded(
     able.min_by_key(|index| targets[*index].len())
 }
 
-/// A partition whose move makes two subscribers more alike: which, from whom, to whom.
+/// A partition whose move makes two subscribers more alike: the partition, the subscriber that
+/// has it, and the one that gets it.
 fn unfair(targets: &[Partitions], subscribers: &[Subscriber<'_>]) -> Option<(TopicPartition, usize, usize)> {
     let moves = targets.iter().enumerate().flat_map(|(from, target)| {
         target.iter().rev().filter_map(move |partition| {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{JOINS, LEAVES_FOR_RESTART, Partitions, ServerAssignor};
 
-/// A ConsumerGroupHeartbeat. What is `None` has not changed since the last one.
+/// A ConsumerGroupHeartbeat. A field that is `None` has not changed since the last one.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     /// The id that the member has chosen.
@@ -21,7 +21,7 @@ pub struct Heartbeat {
     pub client_id: String,
     /// The address that it comes from.
     pub host: String,
-    /// How long it may take to revoke partitions.
+    /// The longest time that it may take to revoke partitions.
     pub rebalance_timeout: Option<Duration>,
     /// The names of the topics that it subscribes to.
     pub subscription: Option<BTreeSet<String>>,
@@ -51,7 +51,7 @@ impl PartialEq for Timer {
 
 impl Eq for Timer {}
 
-/// How far a member has come to its target (`MemberState`).
+/// The state of a member on the way to its target (`MemberState`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reconciliation {
     /// It has all that it can get at its epoch.
@@ -118,7 +118,7 @@ impl Member {
         &self.subscription
     }
 
-    /// When it was heard of last.
+    /// The time of its last heartbeat.
     pub fn last_heard(&self) -> Instant {
         self.last_heard.0
     }
@@ -148,8 +148,8 @@ impl Member {
         self.assigned.iter().chain(pending.into_iter().flatten()).copied()
     }
 
-    /// Takes up what a heartbeat tells. Returns whether its subscription is another now.
-    pub(super) fn hear(&mut self, beat: &Heartbeat) -> bool {
+    /// Applies a heartbeat. Returns whether the subscription has changed.
+    pub(super) fn apply_heartbeat(&mut self, beat: &Heartbeat) -> bool {
         self.last_heard = Timer(Instant::now());
         self.client_id.clone_from(&beat.client_id);
         self.host.clone_from(&beat.host);
@@ -176,7 +176,7 @@ impl Member {
         }
     }
 
-    /// A step: its epoch, what it has then, and how far that is.
+    /// Takes a step: to this epoch, with these partitions, in this state.
     pub(super) fn step(&mut self, epoch: i32, assigned: Partitions, reconciliation: Reconciliation) {
         (self.previous_epoch, self.epoch) = (self.epoch, epoch);
         (self.assigned, self.reconciliation) = (assigned, reconciliation);
@@ -186,7 +186,7 @@ impl Member {
         self.reconciliation == Reconciliation::Stable && self.epoch == assignment_epoch
     }
 
-    /// When a revocation that begins now has to be over.
+    /// The time at which a revocation that begins now has to be over.
     pub(super) fn revokes_until(&self) -> Timer {
         Timer(Instant::now() + self.rebalance_timeout)
     }

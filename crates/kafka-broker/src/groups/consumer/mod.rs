@@ -37,7 +37,7 @@ pub type TopicPartition = (Uuid, i32);
 /// Partitions.
 pub type Partitions = BTreeSet<TopicPartition>;
 
-/// How long members may be silent, and how often they are to be heard.
+/// The session timeout of members, and the interval of their heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sessions {
     /// `group.consumer.session.timeout.ms`.
@@ -55,12 +55,12 @@ pub struct TopicLayout {
     pub partitions: i32,
 }
 
-/// What a member is told.
+/// The response to a member's heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct HeartbeatReply {
     /// Its epoch.
     pub epoch: i32,
-    /// Its assignment, where it has changed, or where the member has told everything.
+    /// Its assignment, where it has changed, or where the heartbeat has all fields.
     pub assignment: Option<Partitions>,
 }
 
@@ -98,7 +98,7 @@ impl ConsumerGroup {
         &self.members
     }
 
-    /// How long members may be silent, and how often they are to be heard.
+    /// The session timeout of its members, and the interval of their heartbeats.
     pub fn sessions(&self) -> Sessions {
         self.sessions
     }
@@ -136,13 +136,13 @@ impl ConsumerGroup {
         &mut self,
         beat: &Heartbeat,
         topics: impl Fn(&str) -> Option<TopicLayout>,
-    ) -> Result<Told, ResponseError> {
+    ) -> Result<HeartbeatReply, ResponseError> {
         if matches!(beat.epoch, LEAVES | LEAVES_FOR_RESTART) {
             return self.leave(beat);
         }
         let mut member = self.admit(beat)?;
         let before = member.assigned().clone();
-        let resubscribes = member.hear(beat);
+        let resubscribes = member.apply_heartbeat(beat);
         self.members.insert(beat.member.clone(), member);
         let topics = self.subscribed_topics(topics);
         if resubscribes || topics != self.topics {
@@ -155,7 +155,7 @@ impl ConsumerGroup {
         self.reconcile(&beat.member, beat.owned.as_ref());
         let member = &self.members[&beat.member];
         let news = beat.tells_all() || *member.assigned() != before;
-        Ok(Told { epoch: member.epoch(), assignment: news.then(|| member.assigned().clone()) })
+        Ok(HeartbeatReply { epoch: member.epoch(), assignment: news.then(|| member.assigned().clone()) })
     }
 
     /// The member that a heartbeat is of: a new one, a known one by its current epoch, or one that takes the place of a
@@ -186,7 +186,7 @@ impl ConsumerGroup {
     }
 
     /// `consumerGroupLeave`. The epoch that the member was at does not matter.
-    fn leave(&mut self, beat: &Heartbeat) -> Result<Told, ResponseError> {
+    fn leave(&mut self, beat: &Heartbeat) -> Result<HeartbeatReply, ResponseError> {
         if let Some(instance) = &beat.instance {
             let (id, _) = self.member_of(instance).ok_or(ResponseError::UnknownMemberId)?;
             if *id != beat.member {
@@ -199,7 +199,7 @@ impl ConsumerGroup {
         } else {
             self.fence(&beat.member);
         }
-        Ok(Told { epoch: beat.epoch, assignment: None })
+        Ok(HeartbeatReply { epoch: beat.epoch, assignment: None })
     }
 
     /// Removes a member (`consumerGroupFenceMember`). The next heartbeat of another one computes new targets.

@@ -1,10 +1,11 @@
-//! How a member gets from what it has to its target: it revokes first, and gets a partition when its last holder has said
-//! that it has it no more (`CurrentAssignmentBuilder` in Java, with KAFKA-19449 and KAFKA-19974).
+//! The way of a member from its current partitions to its target. It revokes first. It gets a partition when the last holder
+//! has said that it has it no more (`CurrentAssignmentBuilder` in Java, with KAFKA-19449 and KAFKA-19974).
 
 use super::{ConsumerGroup, Partitions, member::Reconciliation};
 
 impl ConsumerGroup {
-    /// Brings a member as near to its target as it can get now. `owned` is what it says to own, if it says it.
+    /// Brings a member as near to its target as it can get now. `owned` has the partitions that it says it owns, if it
+    /// says so.
     pub(super) fn reconcile(&mut self, id: &str, owned: Option<&Partitions>) {
         let Some(member) = self.members.get(id) else { return };
         if member.is_reconciled_to(self.assignment_epoch) {

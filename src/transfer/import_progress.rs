@@ -1,4 +1,4 @@
-//! How far a file is imported, and the note of that beside it.
+//! The progress of the import of a file, and the note of it beside the file.
 
 use std::{
     fs, io,
@@ -11,16 +11,16 @@ use super::{beside, input::Digest, read_note};
 
 /// The lines of a file that are settled: each is stored or refused.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Settled {
+pub(super) struct ImportProgress {
     pub(super) lines: u64,
-    /// How many of them are refused.
+    /// The number of refused lines among them.
     pub(super) refused: u64,
-    /// What they are: a file of the same name may be another one.
+    /// The digest of these lines. It tells apart another file of the same name.
     pub(super) digest: Digest,
 }
 
-impl Settled {
-    /// Those that the note of that file tells; none where there is no note.
+impl ImportProgress {
+    /// Reads them from the note beside that file. Without a note there are none.
     pub(super) fn noted(path: &Path) -> anyhow::Result<Self> {
         let note = note_of(path);
         let Some(text) = read_note(&note)? else { return Ok(Self::default()) };
