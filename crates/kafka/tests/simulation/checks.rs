@@ -51,6 +51,10 @@ pub(crate) enum Guarantee {
     Order,
     /// When the last fault is over, all goes on, and everything is processed in time.
     Liveness,
+    /// Nothing panics: neither the library, nor the broker, nor the simulation.
+    NoPanic,
+    /// Nothing runs or waits for ever within a moment of simulated time.
+    NoHang,
 }
 
 /// A guarantee that was broken.

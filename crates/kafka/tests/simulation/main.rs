@@ -28,6 +28,7 @@ mod members;
 mod network;
 mod run;
 mod trace;
+mod watch;
 mod world;
 
 use std::{env, process::ExitCode};
