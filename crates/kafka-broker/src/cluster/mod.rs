@@ -366,4 +366,17 @@ impl Cluster {
             self.add_partitions(topic, count);
         }
     }
+
+    /// The id of a topic.
+    pub fn topic_id(&self, name: &str) -> Option<Uuid> {
+        Some(self.quorum().image.topics.get(name)?.id)
+    }
+
+    /// Deletes a topic. With `again` it is made again at once, with as many partitions and the same settings.
+    pub fn delete_topic(&self, name: &str, again: bool) {
+        let Some(gone) = self.delete(name).filter(|_| again) else { return };
+        if let Some(count) = i32::try_from(gone.partitions.len()).ok().and_then(PartitionCount::new) {
+            self.create(name, count, gone.replication(), gone.configs.clone());
+        }
+    }
 }

@@ -37,13 +37,14 @@ pub(crate) fn begin(seed: u64, options: &[&str]) -> Result<bool> {
         println!("violation {violation}");
     }
     println!(
-        "simulated {simulated} ms faults {} acknowledged {} failed {} handled {} rebalances {} truncations {}",
+        "simulated {simulated} ms faults {} acknowledged {} failed {} handled {} rebalances {} truncations {} recreations {}",
         faults.len(),
         figures.acknowledged,
         figures.failed,
         figures.handled,
         figures.rebalances,
-        figures.truncations
+        figures.truncations,
+        figures.recreations
     );
     Ok(violation.is_none())
 }
