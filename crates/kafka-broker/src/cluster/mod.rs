@@ -125,10 +125,17 @@ impl Image {
         self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
-    /// So many replicas, whose leaders take turns by partition.
+    /// So many replicas, whose leaders take turns by partition. Nodes that are there come before those that are not, where not
+    /// all are taken (`StripedReplicaPlacer`): a partition without one of them would never have a leader.
     fn replicas(&self, partition: usize, count: usize) -> Vec<NodeId> {
-        let nodes = self.nodes.keys().copied().cycle();
-        nodes.skip(partition % self.nodes.len().max(1)).take(count.min(self.nodes.len())).collect()
+        let all = self.nodes.len();
+        let mut nodes: Vec<NodeId> =
+            self.nodes.keys().copied().cycle().skip(partition % all.max(1)).take(all).collect();
+        if count < all {
+            nodes.sort_by_key(|node| !self.is_live(*node));
+            nodes.truncate(count);
+        }
+        nodes
     }
 
     /// A topic that is created now.
