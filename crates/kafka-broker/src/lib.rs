@@ -41,6 +41,7 @@ use tokio::{
     time::{Instant, interval},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::{log::LogError, partition::Partition};
 pub use cluster::{Cluster, NodeId};
@@ -49,6 +50,7 @@ pub use options::Options;
 pub use replication::Message;
 pub use state::LogName;
 use state::{Shared, State};
+use topics::Topic;
 
 /// The id of the only node.
 const NODE: NodeId = 1;
@@ -68,6 +70,8 @@ pub struct Holder {
 /// A node's replica of a partition.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplicaStatus {
+    /// The topic's id, by its own knowledge.
+    pub topic: Uuid,
     /// The partition.
     pub partition: i32,
     /// The leader epoch in which it leads, by its own knowledge.
@@ -131,7 +135,8 @@ impl Broker {
 
     /// Its replicas of a topic's partitions.
     pub fn replicas(&self, topic: &str) -> Vec<ReplicaStatus> {
-        let replica = |(index, found): (i32, &Partition)| ReplicaStatus {
+        let replica = |topic: Uuid, index: i32, found: &Partition| ReplicaStatus {
+            topic,
             partition: index,
             leads: found.is_led_here().then_some(found.leadership().epoch),
             epoch: found.log().epoch(),
@@ -139,7 +144,11 @@ impl Broker {
         };
         self.shared.with(|state| {
             let topic = state.topics.get(topic).into_iter();
-            topic.flat_map(|topic| (0..).zip(&topic.partitions)).map(replica).collect()
+            let of_topic = |topic: &Topic| {
+                let (id, partitions) = (topic.id(), (0..).zip(&topic.partitions));
+                partitions.map(|(index, found)| replica(id, index, found)).collect::<Vec<_>>()
+            };
+            topic.flat_map(of_topic).collect()
         })
     }
 
@@ -239,6 +248,14 @@ impl Broker {
         })
     }
 
+    /// The metadata of a committed offset.
+    pub fn committed_metadata(&self, group: &str, topic: &str, partition: i32) -> Option<String> {
+        self.shared.with(|state| {
+            let committed = state.groups.get(group)?.offsets.committed(topic, partition);
+            committed.map(|committed| committed.metadata.clone())
+        })
+    }
+
     /// The batches of a partition from that offset on, one after another.
     pub fn batches(&self, topic: &str, partition: i32, from: i64) -> Bytes {
         let read = |found: &Partition| found.log().read(from, i64::MAX, usize::MAX, true).bytes.freeze();
@@ -262,7 +279,7 @@ impl Broker {
     pub fn holders(&self, group: &str, topic: &str) -> Option<BTreeMap<i32, Holder>> {
         self.shared.with(|state| {
             let group = state.groups.get(group)?.consumer()?;
-            let id = state.topics.get(topic).map(topics::Topic::id);
+            let id = state.topics.get(topic).map(Topic::id);
             let held = group.members().iter().flat_map(|(member_id, member)| {
                 let holder = Holder { member: member_id.clone(), client_id: member.client_id().to_owned() };
                 let of_topic = member.held().filter(|(topic, _)| Some(*topic) == id);

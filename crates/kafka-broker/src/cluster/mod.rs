@@ -125,10 +125,17 @@ impl Image {
         self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
-    /// So many replicas, whose leaders take turns by partition.
+    /// So many replicas, whose leaders take turns by partition. Nodes that are there come before those that are not, where not
+    /// all are taken (`StripedReplicaPlacer`): a partition without one of them would never have a leader.
     fn replicas(&self, partition: usize, count: usize) -> Vec<NodeId> {
-        let nodes = self.nodes.keys().copied().cycle();
-        nodes.skip(partition % self.nodes.len().max(1)).take(count.min(self.nodes.len())).collect()
+        let all = self.nodes.len();
+        let mut nodes: Vec<NodeId> =
+            self.nodes.keys().copied().cycle().skip(partition % all.max(1)).take(all).collect();
+        if count < all {
+            nodes.sort_by_key(|node| !self.is_live(*node));
+            nodes.truncate(count);
+        }
+        nodes
     }
 
     /// A topic that is created now.
@@ -364,6 +371,19 @@ impl Cluster {
     pub fn grow(&self, topic: &str, partitions: i32) {
         if let Some(count) = PartitionCount::new(partitions) {
             self.add_partitions(topic, count);
+        }
+    }
+
+    /// The id of a topic.
+    pub fn topic_id(&self, name: &str) -> Option<Uuid> {
+        Some(self.quorum().image.topics.get(name)?.id)
+    }
+
+    /// Deletes a topic. With `again` it is made again at once, with as many partitions and the same settings.
+    pub fn delete_topic(&self, name: &str, again: bool) {
+        let Some(gone) = self.delete(name).filter(|_| again) else { return };
+        if let Some(count) = i32::try_from(gone.partitions.len()).ok().and_then(PartitionCount::new) {
+            self.create(name, count, gone.replication(), gone.configs.clone());
         }
     }
 }

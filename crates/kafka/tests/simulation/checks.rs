@@ -3,8 +3,10 @@
 //! The checks know two sides: what the library tells its users (acknowledgements, calls of handlers), and what the broker
 //! has (logs, commits, assignments). They never look into the library.
 
+mod acknowledgements;
 mod logs;
 mod owners;
+mod topics;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,18 +16,13 @@ use std::{
 };
 
 pub(crate) use owners::host_of;
+use topics::Topics;
 
-use highwater_kafka::{PublishError, Receipt};
 use highwater_kafka_broker::Broker;
 
 use crate::{
-    brokers::Brokers,
-    handovers::Handovers,
-    histories::Histories,
-    members::{GROUP, Item, TOPIC},
-    network::HostId,
-    trace::Trace,
-    world::Millis,
+    brokers::Brokers, handovers::Handovers, histories::Histories, members::Item, network::HostId,
+    trace::Trace, world::Millis,
 };
 
 /// The most partitions that the topic gets.
@@ -51,6 +48,10 @@ pub(crate) enum Guarantee {
     Order,
     /// When the last fault is over, all goes on, and everything is processed in time.
     Liveness,
+    /// Nothing panics: neither the library, nor the broker, nor the simulation.
+    NoPanic,
+    /// Nothing runs or waits for ever within a moment of simulated time.
+    NoHang,
 }
 
 /// A guarantee that was broken.
@@ -75,6 +76,7 @@ pub(crate) struct Checks(Arc<Mutex<Known>>);
 struct Known {
     now: Millis,
     trace: Trace,
+    topics: Topics,
     partitions: Vec<Partition>,
     /// The dead letters that are in their log, and how far each of its partitions was read.
     dead: BTreeSet<Item>,
@@ -88,6 +90,8 @@ struct Known {
     acknowledged: BTreeMap<(String, i32), (u64, i64)>,
     /// Who has which partition, as the coordinator has it.
     owners: BTreeMap<i32, HostId>,
+    /// Whether it assigns partitions of a topic's id, as by KIP-848.
+    assigns_by_id: bool,
     /// The epoch of the coordinator, and the group's generation.
     generation: (i32, i32),
     handovers: Handovers,
@@ -137,6 +141,7 @@ pub(crate) struct Figures {
     pub(crate) handled: u64,
     pub(crate) rebalances: u64,
     pub(crate) truncations: u64,
+    pub(crate) recreations: u64,
 }
 
 impl Checks {
@@ -152,6 +157,7 @@ impl Checks {
     pub(crate) fn look(&self, now: Millis, brokers: &Brokers) {
         let mut known = self.known();
         known.now = now;
+        known.look_at_topics(brokers);
         known.look_at_logs(brokers);
         known.look_for_misled(brokers);
         if let Some(coordinator) =
@@ -170,7 +176,7 @@ impl Checks {
         known.figures.truncations += 1;
         let (generation, started) = (known.generation, known.started.get(&host).copied().unwrap_or(0));
         let place = known.partition(partition);
-        let Some(from) = place.histories.to_tell() else { return };
+        let Some(from) = place.histories.to_tell() else { return known.look_at_loss(partition, &offsets) };
         // It goes back, and commits so, whatever was committed of the other history, however late that was replicated.
         place.commits.clear();
         if offsets.start <= from {
@@ -190,41 +196,19 @@ impl Checks {
         self.known().started.insert(host, now);
     }
 
-    /// An event's sending has ended.
-    pub(crate) fn sent(&self, item: &Item, result: &Result<Receipt, PublishError>) {
-        let mut known = self.known();
-        let now = known.now;
-        known.trace.line(|| format!("{now} sent {item:?}: {result:?}"));
-        match result {
-            Ok(receipt) => {
-                known.figures.acknowledged += 1;
-                if let Some(silent) = &mut known.silent {
-                    silent.remove(&item.key);
-                }
-                known.acknowledge(item, *receipt);
-            }
-            Err(error) => {
-                known.figures.failed += 1;
-                if !error.possibly_written() {
-                    if known.written.contains(item) {
-                        known.broken(Guarantee::Acknowledged, format!("{item:?} is in the log: {error}"));
-                    }
-                    known.unwritten.insert(item.clone());
-                }
-            }
-        }
-    }
-
     /// A handler's call begins.
     pub(crate) fn batch_begins(&self, host: HostId, partition: i32) {
         let mut known = self.known();
         if let Some(owner) = known.owners.get(&partition).copied().filter(|owner| *owner != host)
             && !known.is_misled(host)
+            && !known.may_have_two(host, partition)
         {
             let what = format!("host {host} begins a batch of partition {partition}, which {owner} has");
             known.broken(Guarantee::OneHolder, what);
         }
-        known.handovers.call_begins(host, partition);
+        if known.topics.is_read_by(host, partition) {
+            known.handovers.call_begins(host, partition);
+        }
     }
 
     /// A handler's call ends, or is dropped.
@@ -237,6 +221,10 @@ impl Checks {
         let mut known = self.known();
         let now = known.now;
         known.trace.line(|| format!("{now} host {host} handles {partition}/{offset} {item:?}"));
+        if !known.topics.is_read_by(host, partition) {
+            return;
+        }
+        known.look_at_record(partition, offset, item);
         let call = Call { host, generation: known.generation, at: now };
         let place = known.partition(partition);
         let is_there = place.log.get(offset as usize) == Some(item);
@@ -263,10 +251,12 @@ impl Checks {
     }
 
     /// A record is processed.
-    pub(crate) fn done(&self, item: &Item) {
+    pub(crate) fn done(&self, host: HostId, partition: i32, item: &Item) {
         let mut known = self.known();
         known.figures.handled += 1;
-        known.processed.insert(item.clone());
+        if known.topics.is_read_by(host, partition) {
+            known.processed.insert(item.clone());
+        }
     }
 
     /// The last fault is over: from now on every key must be heard of again.
@@ -324,7 +314,7 @@ impl Known {
 
     fn look_at_commits(&mut self, broker: &Broker) {
         for index in 0..self.partitions.len() {
-            let Some(committed) = broker.committed(GROUP, TOPIC, index as i32) else { continue };
+            let Some(committed) = self.committed(broker, index as i32) else { continue };
             let (now, dead, processed) = (self.now, &self.dead, &self.processed);
             let place = &mut self.partitions[index];
             let before = place.committed;
@@ -357,33 +347,6 @@ impl Known {
                 let what = format!("partition {index}: {committed} is committed, and {undone} not processed");
                 self.broken(Guarantee::Commits, what);
             }
-        }
-    }
-
-    fn acknowledge(&mut self, item: &Item, receipt: Receipt) {
-        let Receipt { partition, offset, .. } = receipt;
-        let place = self.partition(partition);
-        let log = &place.log;
-        let Some(offset) = offset else {
-            if !place.histories.has_lost_event(item) && !self.written.contains(item) {
-                self.broken(Guarantee::Acknowledged, format!("{item:?} was acknowledged, and is not there"));
-            }
-            return;
-        };
-        if log.get(offset as usize) != Some(item) {
-            if place.histories.has_lost(offset, item) {
-                return;
-            }
-            let what = format!(
-                "{item:?} was acknowledged at {partition}/{offset}, where {:?} is",
-                log.get(offset as usize)
-            );
-            self.broken(Guarantee::Acknowledged, what);
-        }
-        let last = self.acknowledged.insert((item.key.clone(), partition), (item.number, offset));
-        if let Some((number, before)) = last.filter(|(_, before)| *before >= offset) {
-            let what = format!("{item:?} is at {partition}/{offset}, and {number} before it at {before}");
-            self.broken(Guarantee::Order, what);
         }
     }
 }

@@ -1,25 +1,27 @@
 //! One run of the world, in a process of its own.
 
-use std::{fs, thread};
+use std::{fs, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     faults::{Planned, schedule},
     log_lines,
     trace::Trace,
-    world::{self, FAULTS, Outcome},
+    watch::{self, MOST_CPU_TIME},
+    world::{FAULTS, Outcome},
 };
 
 /// Runs the world of a seed. The options: `keep=0,3` leaves out all faults but these, `trace=FILE` writes the trace there,
-/// `log` adds what the library logs. Prints the faults and how it went. Returns whether all guarantees held.
+/// `log` adds what the library logs, after `cpu=60` seconds of CPU time the run counts as one that hangs. Prints the faults and how it went. Returns whether all guarantees held.
 pub(crate) fn begin(seed: u64, options: &[&str]) -> Result<bool> {
     let mut faults = schedule(seed, FAULTS.start, FAULTS.end);
-    let (mut trace, mut file) = (Trace::default(), None);
+    let (mut trace, mut file, mut cpu_time) = (Trace::default(), None, MOST_CPU_TIME);
     for option in options {
         match option.split_once('=') {
             Some(("keep", kept)) => faults = keep(&faults, kept)?,
             Some(("trace", path)) => (trace, file) = (Trace::kept(), Some(path)),
+            Some(("cpu", seconds)) => cpu_time = Duration::from_secs(seconds.parse()?),
             None if *option == "log" => log_lines::write_to(&trace),
             _ => bail!("the option {option}"),
         }
@@ -27,11 +29,7 @@ pub(crate) fn begin(seed: u64, options: &[&str]) -> Result<bool> {
     for planned in &faults {
         println!("fault {planned}");
     }
-    let Outcome { simulated, violation, figures } = {
-        let (faults, trace) = (faults.clone(), trace.clone());
-        let running = thread::spawn(move || world::run(seed, &faults, trace));
-        running.join().map_err(|_| anyhow!("seed {seed} panics"))?
-    };
+    let Outcome { simulated, violation, figures } = watch::run(seed, &faults, &trace, cpu_time);
     if let Some(file) = file {
         fs::write(file, trace.text()).with_context(|| file.to_owned())?;
     }
@@ -39,13 +37,14 @@ pub(crate) fn begin(seed: u64, options: &[&str]) -> Result<bool> {
         println!("violation {violation}");
     }
     println!(
-        "simulated {simulated} ms faults {} acknowledged {} failed {} handled {} rebalances {} truncations {}",
+        "simulated {simulated} ms faults {} acknowledged {} failed {} handled {} rebalances {} truncations {} recreations {}",
         faults.len(),
         figures.acknowledged,
         figures.failed,
         figures.handled,
         figures.rebalances,
-        figures.truncations
+        figures.truncations,
+        figures.recreations
     );
     Ok(violation.is_none())
 }

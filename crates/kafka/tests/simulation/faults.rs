@@ -58,6 +58,10 @@ pub(crate) enum Fault {
     FailingHandler { host: HostId, during: Millis },
     /// The topic gets more partitions.
     Grow { by: i32 },
+    /// The topic is deleted and made again.
+    Recreate,
+    /// The topic is deleted, and the first client that misses it makes it again.
+    Delete,
     /// A broker does what the next requests ask for, and its answers are lost.
     LoseAnswers { broker: HostId, api: ApiKey, times: usize },
     /// A broker refuses the next requests, as one that has just lost a partition or a group does, or has just got one.
@@ -87,6 +91,8 @@ impl Fault {
             | Self::ClockJump { .. }
             | Self::Elect
             | Self::Grow { .. }
+            | Self::Recreate
+            | Self::Delete
             | Self::LoseAnswers { .. }
             | Self::Refuse { .. }
             | Self::Throttle { .. } => 0,
@@ -135,8 +141,25 @@ pub(crate) fn schedule(seed: u64, from: Millis, until: Millis) -> Vec<Planned> {
             planned.push(Planned { at: at + during - during / 8, fault: Fault::Elect });
         }
     }
+    add_recreations(seed, from, until, &mut planned);
     planned.sort_by_key(|planned| planned.at);
     planned
+}
+
+/// In an eighth of the runs the topic is made again, early enough that commits of the old one that are late do not stay the
+/// last. In those it loses nothing by an unclean election, since nobody is told of what one took from a topic that is gone;
+/// and it does not grow, since the clients make it again with as many partitions as it had first.
+fn add_recreations(seed: u64, from: Millis, until: Millis, planned: &mut Vec<Planned>) {
+    let mut random = Random::named(seed, "made again");
+    if random.below(8) > 0 {
+        return;
+    }
+    planned.retain(|planned| !matches!(planned.fault, Fault::Unclean { .. } | Fault::Grow { .. }));
+    for _ in 0..random.between(1..=3) {
+        let at = random.between(from..=until - (until - from) / 4);
+        let fault = if random.percent(60) { Fault::Recreate } else { Fault::Delete };
+        planned.push(Planned { at, fault });
+    }
 }
 
 fn draw(random: &mut Random) -> Fault {

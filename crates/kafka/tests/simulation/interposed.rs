@@ -5,7 +5,15 @@
 //! the jitter of backoffs, the order in which `tokio::select!` looks at its branches, timestamps of records. All other
 //! threads get what the system says.
 
-use std::{cell::Cell, ffi::c_int, fs::File, io::Read, slice};
+use std::{
+    cell::Cell,
+    ffi::c_int,
+    fs::File,
+    io::Read,
+    slice,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use rustix::time::{ClockId, clock_gettime as system_time};
 
@@ -15,6 +23,9 @@ thread_local! {
     static RANDOM: Cell<Option<u64>> = const { Cell::new(None) };
     static NOW: Cell<Option<Millis>> = const { Cell::new(None) };
 }
+
+/// How far the simulation of this process is, for all threads.
+static REACHED: AtomicU64 = AtomicU64::new(0);
 
 /// The simulated 2026-01-01, in seconds since 1970.
 const BEGINNING: i64 = 1_767_225_600;
@@ -28,6 +39,18 @@ pub(crate) fn begin(seed: u64) {
 /// Sets this thread's time.
 pub(crate) fn set_now(now: Millis) {
     NOW.set(Some(now));
+    REACHED.store(now, Ordering::Relaxed);
+}
+
+/// The time that the simulation of this process has reached.
+pub(crate) fn reached() -> Millis {
+    REACHED.load(Ordering::Relaxed)
+}
+
+/// The CPU time of this process.
+pub(crate) fn cpu_time() -> Duration {
+    let taken = system_time(ClockId::ProcessCPUTime);
+    Duration::new(taken.tv_sec.unsigned_abs(), taken.tv_nsec as u32)
 }
 
 #[repr(C)]

@@ -5,8 +5,8 @@ use std::{borrow::Cow, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    Batch, BatchHandler, BatchOutcome, ClusterConfig, ConsumerConfig, ConsumerHandle, Event, Kafka, Poison,
-    ProducerConfig, RetryFrom, TopicConfig, TransientError, TypedTopic,
+    Batch, BatchHandler, BatchOutcome, ClusterConfig, ConsumerConfig, ConsumerHandle, Event, Kafka, LogState,
+    Poison, ProducerConfig, RetryFrom, StartFrom, TopicConfig, TransientError, TypedTopic,
     group::{Assignor, GroupProtocol},
 };
 use highwater_kafka_broker::Options;
@@ -152,6 +152,7 @@ impl Settings {
                         break;
                     }
                     let item = Item { key: key.clone(), number };
+                    checks.sends(&item);
                     let result = producer.send(item.clone()).await;
                     checks.sent(&item, &result);
                 }
@@ -208,10 +209,15 @@ impl BatchHandler<Item> for Handler {
             if item.is_poison() {
                 outcome.poison.push(Poison::new(index, "poison"));
             } else {
-                self.checks.done(item);
+                self.checks.done(self.host, partition, item);
             }
         }
         outcome
+    }
+
+    async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
+        self.checks.reads(self.host, partition, log);
+        Ok(StartFrom::Committed)
     }
 
     async fn truncated(&self, partition: i32, offsets: Range<i64>) {

@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    checks::Guarantee,
     faults::schedule,
+    watch::LESS_CPU_TIME,
     world::{FAULTS, Millis},
 };
 
@@ -30,6 +32,11 @@ fn run(seed: u64, options: &[String]) -> Result<Ran> {
     let simulated = lines().find_map(|line| line.strip_prefix("simulated ")?.split(' ').next()?.parse().ok());
     match simulated {
         Some(simulated) => Ok(Ran { violation, simulated, output }),
+        // It aborted, or something killed it.
+        None if ran.status.code().is_none() => {
+            let violation = Some(format!("{:?}: the process ended by {}", Guarantee::NoPanic, ran.status));
+            Ok(Ran { violation, simulated: 0, output })
+        }
         None => bail!("seed {seed}: {output}"),
     }
 }
@@ -106,18 +113,26 @@ pub(crate) fn shrink(seed: u64) -> Result<()> {
     let mut kept: Vec<usize> = (0..schedule(seed, FAULTS.start, FAULTS.end).len()).collect();
     let option = |kept: &[usize]| {
         let kept: Vec<String> = kept.iter().map(usize::to_string).collect();
-        vec![format!("keep={}", kept.join(","))]
+        format!("keep={}", kept.join(","))
     };
-    let mut last = run(seed, &option(&kept))?;
-    let kind = |ran: &Ran| ran.violation.as_ref().and_then(|what| what.split(' ').next().map(str::to_owned));
+    let again = |kept: &[usize], limit: Option<&str>| {
+        let options = [Some(option(kept)), limit.map(str::to_owned)];
+        run(seed, &options.into_iter().flatten().collect::<Vec<_>>())
+    };
+    let mut last = again(&kept, None)?;
+    let kind =
+        |ran: &Ran| ran.violation.as_ref().and_then(|what| what.split([' ', ':']).next().map(str::to_owned));
     let Some(wanted) = kind(&last) else { bail!("seed {seed} breaks no guarantee") };
+    // A run that hangs takes all the time that it gets.
+    let less = format!("cpu={}", LESS_CPU_TIME.as_secs());
+    let limit = (wanted == format!("{:?}", Guarantee::NoHang)).then_some(less.as_str());
     let mut size = kept.len().div_ceil(2);
     while size > 0 {
         let mut start = 0;
         while start < kept.len() {
             let mut fewer = kept.clone();
             fewer.drain(start..(start + size).min(kept.len()));
-            let ran = run(seed, &option(&fewer))?;
+            let ran = again(&fewer, limit)?;
             if kind(&ran).as_ref() == Some(&wanted) {
                 (kept, last) = (fewer, ran);
             } else {
@@ -126,7 +141,7 @@ pub(crate) fn shrink(seed: u64) -> Result<()> {
         }
         size /= 2;
     }
-    println!("SEED {seed} breaks a guarantee. With these faults alone ({}):", option(&kept)[0]);
+    println!("SEED {seed} breaks a guarantee. With these faults alone ({}):", option(&kept));
     print!("{}", last.output);
     Ok(())
 }

@@ -207,6 +207,8 @@ impl World {
                     self.brokers.cluster().grow(TOPIC, (partitions + by).min(MOST_PARTITIONS));
                 }
             }
+            Fault::Recreate => self.brokers.cluster().delete_topic(TOPIC, true),
+            Fault::Delete => self.brokers.cluster().delete_topic(TOPIC, false),
             Fault::LoseAnswers { broker, api, times } => {
                 self.brokers.on(broker).faults().times(api, Disturbed::LoseAnswer, times);
             }

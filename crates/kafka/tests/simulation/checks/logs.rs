@@ -42,7 +42,8 @@ impl Checks {
 impl Known {
     pub(super) fn look_at_logs(&mut self, brokers: &Brokers) {
         for broker in brokers.all() {
-            for replica in broker.replicas(TOPIC) {
+            let newest = self.topics.now;
+            for replica in broker.replicas(TOPIC).into_iter().filter(|known| Some(known.topic) == newest) {
                 let place = self.partition(replica.partition);
                 if replica.epoch < place.histories.epoch {
                     continue;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The longest lease that one heartbeat gives.
-const LONGEST_SESSION: Millis = 12_000;
+pub(super) const LONGEST_SESSION: Millis = 12_000;
 
 impl Known {
     /// A broker that does not know that another one coordinates answers heartbeats, and nobody can tell.
@@ -38,9 +38,20 @@ impl Known {
         self.misled.get(&host).is_some_and(|heard| self.now < heard + LONGEST_SESSION)
     }
 
+    /// Whether a host may have a partition that another one has. By KIP-848 partitions are those of a topic's id.
+    pub(super) fn may_have_two(&self, host: HostId, partition: i32) -> bool {
+        self.assigns_by_id
+            && (!self.topics.is_read_by(host, partition) || self.topics.may_have_two_holders(self.now))
+    }
+
     pub(super) fn look_at_owners(&mut self, broker: &Broker) {
         let epoch = broker.coordinates().unwrap_or_default();
-        if let Some(holders) = broker.holders(GROUP, TOPIC) {
+        let knows_topic = self.look_at_coordinated(broker);
+        if let Some(mut holders) = broker.holders(GROUP, TOPIC) {
+            if !knows_topic {
+                holders.clear();
+            }
+            self.assigns_by_id = true;
             self.generation = (epoch, broker.generation(GROUP).unwrap_or_default());
             return self.look_at_holders(holders, &broker.members(GROUP));
         }
