@@ -21,7 +21,7 @@ pub(crate) struct Histories {
 #[derive(Debug)]
 struct Loss {
     from: i64,
-    /// Whether the group had committed above it: then it must be told before the new history is read on there.
+    /// Whether the group had committed above it, of the history that ends: then it must be told before the new history is read on there.
     is_due: bool,
     told_at: Option<Millis>,
 }

@@ -24,6 +24,8 @@ impl Checks {
             let place = &mut known.partitions[index];
             let from = has.iter().zip(&place.log).take_while(|(one, other)| one == other).count();
             let gone = place.log.split_off(from);
+            // A commit that came late may be of a history that was gone before.
+            let committed = place.committed.min(place.called);
             (place.undone, place.called) = (place.undone.min(from), place.called.min(from as i64));
             place.compared = epoch;
             place.commits.clear();
@@ -31,7 +33,7 @@ impl Checks {
             known.written.retain(|item| !gone.contains(item));
             known.acknowledged.retain(|(_, of), (_, offset)| *of != number || *offset < from as i64);
             let place = &mut known.partitions[index];
-            let back = place.histories.part(epoch, from as i64, gone, &has[from..], place.committed);
+            let back = place.histories.part(epoch, from as i64, gone, &has[from..], committed);
             if back > 0 {
                 place.excused = from as i64..from as i64 + back;
             }
