@@ -172,8 +172,8 @@ impl Reader {
         error
     }
 
-    /// Checks that the leader's log has the records before the position, whose epochs are known as far as `records` has them
-    /// (`OffsetsForLeaderEpochClient` in Java).
+    /// Checks that the leader's log has the records before the position (`OffsetsForLeaderEpochClient` in Java). `records` has
+    /// their epochs, as far as these are known. Returns the position with the epoch of the record before it.
     ///
     /// # Errors
     ///
@@ -182,11 +182,15 @@ impl Reader {
         &mut self,
         position: FetchPosition,
         records: &LeaderEpochs,
-    ) -> Result<(), ReadError> {
+    ) -> Result<FetchPosition, ReadError> {
         match self.validated_leader(position, records).await {
-            Ok(leader) => {
+            Ok(mut leader) => {
+                let mut known = records.position_at(position.offset);
+                if known.leader_epoch.is_none() && position.leader_epoch.is_some() {
+                    known.leader_epoch = self.epoch_before(&mut leader, position.offset).await?;
+                }
                 self.leader = Some(leader);
-                Ok(())
+                Ok(known)
             }
             Err(error) => Err(self.confirmed(position.offset, error).await),
         }
@@ -231,19 +235,28 @@ impl Reader {
         let Some(end) = self.end_of(leader, epoch).await? else { return Ok(None) };
         let common = records.common_end(end);
         // A replica that was copied from a compacted log lacks the epochs of which that has no record left.
-        if common.offset < offset
-            && offset <= end.offset
-            && !self.has_records(leader, common.offset..offset).await?
-        {
+        let is_in_doubt = common.offset < offset && offset <= end.offset;
+        if is_in_doubt && self.epoch_before(leader, offset).await?.is_none() {
             return Ok(Some(end));
         }
         Ok(Some(common))
     }
 
-    /// Whether the leader's log has a batch with one of the offsets.
-    async fn has_records(&self, leader: &mut Leader, offsets: Range<i64>) -> Result<bool, WireError> {
-        let fetched = self.fetch(leader, offsets.start).await?;
-        Ok(fetched.epochs.position_at(offsets.end).leader_epoch.is_some())
+    /// The leader epoch of the batch before the offset; `None` if the log has none there, since it was compacted or begins at
+    /// the offset.
+    async fn epoch_before(&self, leader: &mut Leader, offset: i64) -> Result<Option<i32>, WireError> {
+        let fetched = match self.fetch(leader, offset - 1).await {
+            Err(WireError::Refused { error: ResponseError::OffsetOutOfRange, .. }) => return Ok(None),
+            fetched => fetched?,
+        };
+        match fetched.starts_at {
+            Some(start) if start < offset => Ok(fetched.epochs.position_at(offset).leader_epoch),
+            // It has more than it shows.
+            None if fetched.stable < offset => {
+                Err(WireError::Refused { what: "Fetch", error: ResponseError::OffsetNotAvailable })
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The end of that epoch in the leader's log; beyond all offsets if the broker cannot tell.

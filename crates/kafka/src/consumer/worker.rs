@@ -157,7 +157,7 @@ impl Worker {
     }
 
     /// Asks until it is known whether the log has the records before `position`. If it has, returns the position with the
-    /// epoch that `records` has there. If not, reports the records up to `read_to` that it has lost, and returns the position
+    /// epoch of the record before it. If not, reports the records up to `read_to` that it has lost, and returns the position
     /// to go on from.
     async fn validate(
         &mut self,
@@ -173,7 +173,7 @@ impl Worker {
                 validated = self.reader.validate(position, records) => validated,
             };
             match validated {
-                Ok(()) => return Ok(records.position_at(position.offset)),
+                Ok(known) => return Ok(known),
                 Err(ReadError::Truncated(end)) => return self.follow_truncation(end, read_to).await,
                 Err(ReadError::TopicRecreated) => return Err(TopicRecreated),
                 Err(error) => self.retry(&error, &mut backoff).await?,
@@ -202,7 +202,7 @@ impl Worker {
                     None => (position, LeaderEpochs::before(position)),
                 };
                 let start = self.validate(known, &records, position.offset).await?;
-                if start == records.position_at(known.offset) {
+                if start.offset == known.offset {
                     let leader_epoch = start.leader_epoch.filter(|_| known.offset == position.offset);
                     return Ok(FetchPosition { leader_epoch, ..position });
                 }

@@ -15,8 +15,8 @@ const TOPIC: &str = "topic:";
 pub struct CommittedOffset {
     /// The next offset to be processed.
     pub offset: i64,
-    /// The leader epoch of the record before it, if known (KIP-320). Another program's may be that of the leader, if that is
-    /// newer: Java's member that began at the end of the log.
+    /// The leader epoch of the record before it, if known (KIP-320). In another program's commit it may be a newer one, that of
+    /// the leader: a member of Java's that begins at the end of the log commits so.
     pub leader_epoch: Option<i32>,
     /// The oldest record in the projection, if known: below `offset`, or equal to it if the projection was empty.
     pub held_from: Option<i64>,

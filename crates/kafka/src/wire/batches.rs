@@ -19,6 +19,8 @@ pub struct Decoded {
     pub next: i64,
     /// The leader epochs of the batches, markers and aborted ones included.
     pub epochs: LeaderEpochs,
+    /// The offset at which the first batch begins, if that is known.
+    pub starts_at: Option<i64>,
 }
 
 /// Decodes record batches (magic 2, KIP-98) and older message sets. Leaves out records below `from`, control batches
@@ -43,6 +45,7 @@ pub fn decode_batches(
         aborting: HashSet::new(),
         budget: MemoryBudget::new(most),
         epochs: LeaderEpochs::default(),
+        starts_at: None,
     };
     let (mut read, mut next, is_empty) = (Vec::new(), from, log.is_empty());
     loop {
@@ -61,7 +64,7 @@ pub fn decode_batches(
     if next == from && !is_empty {
         return Err(malformed("there are bytes, and no whole batch".to_owned()));
     }
-    Ok(Decoded { records: read, next, epochs: decoding.epochs })
+    Ok(Decoded { records: read, next, epochs: decoding.epochs, starts_at: decoding.starts_at })
 }
 
 struct Decoding {
@@ -72,6 +75,7 @@ struct Decoding {
     aborting: HashSet<i64>,
     budget: MemoryBudget,
     epochs: LeaderEpochs,
+    starts_at: Option<i64>,
 }
 
 impl Decoding {
@@ -99,8 +103,8 @@ impl Decoding {
         let records = decoded.map_err(|reason| {
             format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
         })?;
-        // Compaction leaves gaps, of which no epoch is known.
-        self.epochs.push(head.base_offset.max(next), head.leader_epoch());
+        self.starts_at.get_or_insert(head.base_offset);
+        self.epochs.push(next, head.leader_epoch());
         Ok(Some((last_offset + 1, records)))
     }
 }

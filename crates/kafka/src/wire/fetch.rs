@@ -48,6 +48,8 @@ pub struct Fetched {
     pub stable: i64,
     /// The leader epochs of the records that were read.
     pub epochs: LeaderEpochs,
+    /// The offset at which the first batch begins, if that is known: compaction leaves gaps.
+    pub(crate) starts_at: Option<i64>,
 }
 
 impl Fetched {
@@ -130,12 +132,12 @@ pub fn decode_fetch(response: Bytes, version: i16, partition: i32, from: i64) ->
     if let Some(throttle) = response.throttle {
         return Err(WireError::Throttled(throttle));
     }
-    let Decoded { records, next, epochs } =
+    let Decoded { records, next, epochs, starts_at } =
         decode_batches(partition, response.records, from, response.aborted, MAX_DECODED)?;
     let end = response.high_watermark;
     // A broker without transactions may leave it at -1.
     let stable = if response.last_stable_offset < 0 { end } else { response.last_stable_offset.min(end) };
-    Ok(Fetched { records, next, end, stable, epochs })
+    Ok(Fetched { records, next, end, stable, epochs, starts_at })
 }
 
 /// The fields of a Fetch response that are needed.

@@ -188,6 +188,29 @@ async fn a_commit_of_others_in_an_epoch_without_a_record_is_of_no_other_history(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_others_gets_the_epoch_of_the_record_before_it() {
+    let cluster = TestCluster::embedded().await;
+    cluster.create_topic(1, &[]).await;
+    cluster.produce(0, Batch::of(&["1", "2"]).encode()).await;
+    begin_epoch(&cluster).await;
+    cluster.commit_in_epoch(0, 2, 1).await;
+    let recorder = Arc::new(Recorder::default());
+    let consumer = cluster.client().consumer(Arc::clone(&recorder) as _);
+    let faults = cluster.broker().faults();
+    eventually("it reads on", async || (faults.count(ApiKey::Fetch) > 2).then_some(())).await;
+    cluster.broker().truncate(&cluster.topic, 0, 1);
+    for value in ["a", "b", "c"] {
+        cluster.broker().append_raw(&cluster.topic, 0, Batch::of(&[value]).encode()).unwrap();
+    }
+    eventually("it is read", async || (recorder.count() == 3).then_some(())).await;
+    assert_eq!(
+        (recorder.values(), recorder.truncated_offsets()),
+        (vec!["a".into(), "b".into(), "c".into()], vec![(0, 1..2)])
+    );
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_of_others_beyond_the_end_of_its_epoch_is_of_another_history() {
     let cluster = TestCluster::embedded().await;
     cluster.create_topic(1, &[]).await;

@@ -13,7 +13,7 @@ use crate::{
     FetchPosition, LeaderEpochs,
     backoff::Backoff,
     consumer::{ReadError, Reader},
-    group::OffsetAndMetadata,
+    group::{OffsetAndMetadata, topic_of},
     wire::Fetched,
 };
 
@@ -65,26 +65,25 @@ impl RedriveRun<'_> {
                     let stood =
                         self.range(position.partition).is_some_and(|it| it.contains(&position.offset));
                     match progress.get_mut(&position.partition).filter(|_| stood) {
-                        Some((progress, _)) => self.send_one(*position, progress).await?,
+                        Some((progress, start)) => self.send_one(*position, progress, *start).await?,
                         None => self.report.missing += 1,
                     }
                 }
                 self.report.already = self.report.already.saturating_sub(self.sent_before);
             }
             RedriveSelection::All | RedriveSelection::Reason(_) => {
-                for (partition, (progress, leader_epoch)) in &mut progress {
-                    self.send_all(*partition, progress, *leader_epoch, selection).await?;
+                for (partition, (progress, start)) in &mut progress {
+                    self.send_all(*partition, progress, *start, selection).await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// The progress of each partition that had records at the beginning, and the leader epoch of the record before its
-    /// watermark, if known.
+    /// The progress of each partition that had records at the beginning, and the position of its watermark.
     async fn fetch_progress(
         &mut self,
-    ) -> Result<BTreeMap<i32, (RedriveProgress, Option<i32>)>, Interruption> {
+    ) -> Result<BTreeMap<i32, (RedriveProgress, FetchPosition)>, Interruption> {
         let mut backoff = Backoff::new();
         let committed = loop {
             let asking = async {
@@ -106,10 +105,13 @@ impl RedriveRun<'_> {
             .map(|(partition, range)| {
                 let committed = committed.get(&partition);
                 let mut progress = committed.map_or_else(|| RedriveProgress::new(range.start), progress_of);
-                let leader_epoch =
-                    committed.filter(|it| it.offset >= range.start).and_then(|it| it.leader_epoch);
+                // Another program's epoch may be a newer one than the record's.
+                let is_ours = |it: &&OffsetAndMetadata| topic_of(&it.metadata).is_some();
+                let kept = committed.filter(|it| it.offset >= range.start).filter(is_ours);
+                let leader_epoch = kept.and_then(|it| it.leader_epoch);
                 progress.mark_done(progress.watermark()..range.start); // the log no longer has it
-                (partition, (progress, leader_epoch))
+                let start = FetchPosition { offset: progress.watermark(), leader_epoch };
+                (partition, (progress, start))
             })
             .collect())
     }
@@ -139,14 +141,16 @@ impl RedriveRun<'_> {
         &mut self,
         position: DlqPosition,
         progress: &mut RedriveProgress,
+        start: FetchPosition,
     ) -> Result<(), Interruption> {
         let DlqPosition { partition, offset } = position;
         self.lock.check()?;
+        let mut partition_reader = self.redriver.reader.partition_reader(partition);
+        self.validate(&mut partition_reader, start).await?;
         if progress.contains(offset) {
             self.report.already += 1;
             return Ok(());
         }
-        let mut partition_reader = self.redriver.reader.partition_reader(partition);
         let fetched = self.read(&mut partition_reader, offset.into()).await?;
         let dead_letter = fetched.records.into_iter().find(|record| record.offset == offset);
         if dead_letter.is_none() && fetched.next <= offset {
@@ -157,7 +161,10 @@ impl RedriveRun<'_> {
             return Ok(());
         };
         if self.goes(&dead_letter) {
-            self.send(partition, vec![(dead_letter, offset + 1)], progress, &LeaderEpochs::default()).await?;
+            // Of the records above the watermark no epoch is known.
+            let mut epochs = LeaderEpochs::before(start);
+            epochs.push(start.offset, None);
+            self.send(partition, vec![(dead_letter, offset + 1)], progress, &epochs).await?;
         }
         Ok(())
     }
@@ -167,12 +174,12 @@ impl RedriveRun<'_> {
         &mut self,
         partition: i32,
         progress: &mut RedriveProgress,
-        leader_epoch: Option<i32>,
+        start: FetchPosition,
         selection: &RedriveSelection,
     ) -> Result<(), Interruption> {
         let end = self.range(partition).map_or(0, |range| range.end);
         let mut partition_reader = self.redriver.reader.partition_reader(partition);
-        let mut from = FetchPosition { offset: progress.watermark(), leader_epoch };
+        let mut from = start;
         self.validate(&mut partition_reader, from).await?;
         let mut epochs = LeaderEpochs::before(from);
         while from.offset < end {
@@ -261,11 +268,11 @@ impl RedriveRun<'_> {
         }
     }
 
-    /// The log has other records below `mark`, up to which dead letters were sent back, than those from `end` on.
+    /// The log has other records between `end` and `mark` than those that redrives have read there.
     fn cut(&self, partition: i32, end: i64, mark: i64) -> Interruption {
         Interruption::Early(format!(
-            "partition {partition} of the dead letters ended at {end}, and dead letters up to {mark} were sent back: the log \
-             was cut or made anew. To begin with what it has now, delete the offsets of group {}",
+            "partition {partition} of the dead letters ended at {end}, and redrives have read up to {mark}: the log was cut or \
+             made anew. To begin with what it has now, delete the offsets of group {}",
             self.redriver.config.group_id
         ))
     }

@@ -17,9 +17,15 @@ use crate::{
 pub(super) const LONGEST_SESSION: Millis = 12_000;
 
 impl Known {
-    /// A broker that does not know that another one coordinates answers heartbeats, and nobody can tell.
+    /// A broker that does not know that another one coordinates answers heartbeats, and nobody can tell. One that loads its
+    /// groups answers without a look, so that a lease by the former goes on.
     pub(super) fn look_for_misled(&mut self, brokers: &Brokers) {
-        let Some(coordinator) = brokers.coordinator(self.generation.0) else { return };
+        let coordinator = brokers.coordinator(self.generation.0);
+        if coordinator.is_none_or(|loading| loading.coordinates().is_none()) {
+            let is_misled = |heard: &&mut Millis| self.now < **heard + LONGEST_SESSION;
+            self.misled.values_mut().filter(is_misled).for_each(|heard| *heard = self.now);
+        }
+        let Some(coordinator) = coordinator else { return };
         for broker in brokers.all().filter(|broker| !std::ptr::eq(*broker, coordinator)) {
             if broker.coordinates().is_none() {
                 continue;
