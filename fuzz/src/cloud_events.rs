@@ -8,10 +8,11 @@ use crate::{routes::headers, service::Service};
 const ONE: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
-// Neither stores anything, so an input leaves nothing to the next one. To make them takes as long as to ask them.
+// Neither stores anything, so an input leaves nothing to the next one. To make them takes as long as to ask them. They are not
+// dropped: at the thread's end the store's maps are gone before.
 thread_local! {
-    static SERVICE: Service = Service::new();
-    static UNBOUNDED: Service = Service::unbounded();
+    static SERVICE: &'static Service = Box::leak(Box::new(Service::new()));
+    static UNBOUNDED: &'static Service = Box::leak(Box::new(Service::unbounded()));
 }
 
 /// The first byte says by which mode. Of the binary mode, the headers come before the body.

@@ -7,8 +7,9 @@ use crate::service::Service;
 const CALLS: [&str; 8] = ["track", "identify", "page", "screen", "group", "alias", "batch", "b"];
 
 thread_local! {
-    /// It stores nothing, so an input leaves nothing to the next one. To make it takes as long as to ask it.
-    static SERVICE: Service = Service::new();
+    /// It stores nothing, so an input leaves nothing to the next one. To make it takes as long as to ask it. It
+    /// is not dropped: at the thread's end the store's maps are gone before.
+    static SERVICE: &'static Service = Box::leak(Box::new(Service::new()));
 }
 
 /// The first byte says which call the rest is.
