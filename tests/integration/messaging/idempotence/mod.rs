@@ -313,10 +313,15 @@ async fn brokers_know_a_batch_by_its_numbers_refuse_a_part_of_it_and_fence_the_e
     let topic = client.topic();
     eventually("the topic is there", async || (topic.partitions() == 3).then_some(())).await;
     let mut leader = cluster.leader(0).await;
-    let asked =
-        leader.call(&InitProducerIdRequest::default().with_transactional_id(None), 0..=4).await.unwrap();
+    // A broker that has just started gets the ids that it gives from the controller.
+    let asked = eventually("the broker gives an id", async || {
+        let request = InitProducerIdRequest::default().with_transactional_id(None);
+        let asked = cluster.leader(0).await.call(&request, 0..=4).await.unwrap();
+        (asked.error_code == 0).then_some(asked)
+    })
+    .await;
     let id = asked.producer_id.0;
-    assert_eq!((asked.error_code, asked.producer_epoch), (0, 0));
+    assert_eq!(asked.producer_epoch, 0);
     let mut send = async |values: &[&str], epoch, number| {
         let batch = Batch::of(values).by_producer(id, epoch, number, false).encode();
         let answer = leader.call(&cluster.produce_request(0, batch, None), 3..=7).await.unwrap();
