@@ -24,7 +24,7 @@ MASKS = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<time>"),
     (r"(?m)^date: .*\n", ""),
-    (r"cursor=[0-9a-f_-]+", "cursor=<cursor>"),
+    (r"cursor=[0-9a-f-]+", "cursor=<cursor>"),
     (r'"(durationMs|pausedMs)":\d+', r'"\1":<ms>'),
 ]
 # curl is as silent as on a terminal, and its output ends with a line break.

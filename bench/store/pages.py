@@ -27,7 +27,8 @@ def get(parameters):
 
 def cursor(link):
     text = urllib.parse.parse_qs(urllib.parse.urlparse(re.search("<(.*)>", link)[1]).query)["cursor"][0]
-    return {part: int(position, 16) for part, position in (entry.split("-") for entry in text.split("_"))}
+    numbers = [int(number, 16) for number in text.split("-")]
+    return dict(zip(numbers[::2], numbers[1::2]))
 
 
 first, last = (cursor(get({"limit": 1, "order": order})[2]) for order in ("asc", "desc"))
@@ -75,7 +76,7 @@ def at(depth, order, wanted):
         return {}
     share = low + (high - low) * (depth if order == "asc" else 1 - depth)
     positions = ((part, int(first[part] + (last[part] - first[part]) * share)) for part in last)
-    return {"cursor": "_".join(f"{part}-{position:x}" for part, position in positions)}
+    return {"cursor": "-".join(f"{part:x}-{position:x}" for part, position in positions)}
 
 
 def median(times):

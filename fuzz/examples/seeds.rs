@@ -161,7 +161,7 @@ fn requests() -> io::Result<()> {
         ("of-user", "GET /api/events/user/u%20x\naccept: application/cloudevents-batch+json\n\n".to_owned()),
         ("of-type", "HEAD /api/events/type/login\n\n".to_owned()),
         ("erase", format!("DELETE /api/events/user/u\n{admin}\n")),
-        ("erasure", format!("GET /api/events/erasures/0-3_1-0\n{admin}\n")),
+        ("erasure", format!("GET /api/events/erasures/0-3-1-0\n{admin}\n")),
         ("rejections", format!("GET /rejections?limit=7\n{admin}\n")),
         ("group", format!("GET /group\n{admin}\n")),
         ("metrics", "GET /metrics\naccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\n\n".to_owned()),

@@ -1,35 +1,29 @@
 //! The cursors of listings: a boundary between events, as one offset for each partition. It means the same in every process
 //! and after every restart, and serves both directions.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
+
+use highwater_web::cursor;
+pub(super) use highwater_web::cursor::UNKNOWN;
 
 use crate::store::Positions;
 
-/// A cursor: each partition and its position, in hexadecimal. Clients need not understand it.
+/// A cursor: each partition and its position.
 pub(super) fn encode(positions: &Positions) -> String {
-    let mut text = String::new();
-    for (partition, position) in &positions.0 {
-        let separator = if text.is_empty() { "" } else { "_" };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{partition:x}-{position:x}");
-    }
-    text
+    let pair = |(partition, position): (&i32, &i64)| {
+        [u64::from(partition.cast_unsigned()), position.cast_unsigned()]
+    };
+    cursor::encode(positions.0.iter().flat_map(pair))
 }
 
-/// The fault of a cursor.
-pub(super) const UNKNOWN: &str = "is not one that an answer had: start again without it";
-
 /// The boundary of a cursor.
-pub(super) fn decode(cursor: &str) -> Result<Positions, &'static str> {
+pub(super) fn decode(text: &str) -> Result<Positions, &'static str> {
+    let numbers = cursor::decode(text)?;
+    let (pairs, []) = numbers.as_chunks() else { return Err(UNKNOWN) };
     let mut positions = BTreeMap::new();
-    for entry in cursor.split('_') {
-        let (partition, position) = entry.split_once('-').ok_or(UNKNOWN)?;
-        // from_str_radix would take a sign.
-        if ![partition, position].iter().all(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            return Err(UNKNOWN);
-        }
-        let partition = i32::from_str_radix(partition, 16).map_err(|_| UNKNOWN)?;
-        let position = i64::from_str_radix(position, 16).map_err(|_| UNKNOWN)?;
+    for [partition, position] in pairs {
+        let partition = i32::try_from(*partition).map_err(|_| UNKNOWN)?;
+        let position = i64::try_from(*position).map_err(|_| UNKNOWN)?;
         if positions.insert(partition, position).is_some() {
             return Err(UNKNOWN);
         }

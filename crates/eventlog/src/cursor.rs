@@ -1,7 +1,7 @@
 //! Cursors of listings: the position of a row, which any instance understands.
 
 use chrono::{DateTime, Utc};
-use highwater_web::cursor;
+use highwater_web::cursor::{self, UNKNOWN};
 
 /// A row's position in a listing, which begins with the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,7 @@ pub struct ListingPosition {
 }
 
 impl ListingPosition {
-    /// The position as a client's cursor: 32 hexadecimal digits without a meaning to the client.
+    /// The position as a client's cursor: without a meaning to the client.
     pub fn seal(self) -> String {
         cursor::encode([self.at.timestamp_millis().cast_unsigned(), self.sequence.cast_unsigned()])
     }
@@ -25,8 +25,7 @@ impl ListingPosition {
     ///
     /// The text is no cursor.
     pub fn open(cursor: &str) -> Result<Self, &'static str> {
-        const UNKNOWN: &str = "must be a cursor that a page ended with";
-        let [at, sequence] = cursor::decode(cursor).ok_or(UNKNOWN)?;
+        let [at, sequence] = cursor::decode(cursor)?.try_into().map_err(|_| UNKNOWN)?;
         let at = DateTime::from_timestamp_millis(at.cast_signed()).ok_or(UNKNOWN)?;
         if !super::request::is_kept(&at) {
             return Err(UNKNOWN);

@@ -12,7 +12,7 @@ use warp::{
 };
 
 use crate::{
-    cursor,
+    cursor::{self, UNKNOWN},
     http::{self, Parameters, openapi::Operation},
 };
 
@@ -46,8 +46,7 @@ impl Position {
     }
 
     fn open(cursor: &str) -> Result<Self, &'static str> {
-        const UNKNOWN: &str = "must be a cursor that a page ended with";
-        let [at, high, low] = cursor::decode(cursor).ok_or(UNKNOWN)?;
+        let [at, high, low] = cursor::decode(cursor)?.try_into().map_err(|_| UNKNOWN)?;
         let at = DateTime::from_timestamp_millis(at.cast_signed()).ok_or(UNKNOWN)?;
         Ok(Self { at, id: Uuid::from_u64_pair(high, low) })
     }

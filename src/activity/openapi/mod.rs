@@ -104,9 +104,9 @@ fn list(document: &mut Document) {
 fn follow(document: &mut Document) {
     let text = || json!({ "type": "string" });
     let after_gap = Positions([(0, 5), (1, 3)].into());
-    let shown = "retry: 2000\nid: 0-2_1-3\n\n".to_owned()
+    let shown = "retry: 2000\nid: 0-2-1-3\n\n".to_owned()
         + &Gap(Span([(0, 2..5)].into())).message(&after_gap)
-        + &format!("id: 0-6_1-3\ndata: {}\n\n", example("payload"))
+        + &format!("id: 0-6-1-3\ndata: {}\n\n", example("payload"))
         + &End::Moved.message();
     let operation = Operation::new("get", "streamEvents", "Events as they are stored")
         .describe(

@@ -79,7 +79,7 @@ async fn filters_are_by_time_and_exact_type_and_stay_in_the_link() {
 #[tokio::test]
 async fn parameters_that_mean_nothing_are_told_all_at_once() {
     let service = Service::new();
-    let cursors = ["x", &"0".repeat(31), &"f".repeat(33), &format!("7{}", "f".repeat(31)), &"+".repeat(32)];
+    let cursors = ["x", &"0".repeat(31), &"f".repeat(33), &format!("7{}-0", "f".repeat(15)), &"+".repeat(32)];
     for cursor in cursors {
         assert_eq!(service.get(&format!("/events/a?cursor={cursor}")).await.faults(), ["cursor"], "{cursor}");
     }

@@ -21,7 +21,7 @@ async fn a_client_is_told_once_which_positions_have_left_the_store_meanwhile() {
     let service = with_room_for(5);
     service.admit_all(0..3).await;
     service.admit(1, 7, event(100, "bob", "LOGIN")).await;
-    let mut reading = service.follow("/events/stream?cursor=0-0_1-0", None).await;
+    let mut reading = service.follow("/events/stream?cursor=0-0-1-0", None).await;
     reading.next().await.unwrap();
     assert_eq!(reading.numbers(4).await, [0, 1, 2, 100], "nothing has left");
     drop(reading);
@@ -30,18 +30,18 @@ async fn a_client_is_told_once_which_positions_have_left_the_store_meanwhile() {
     sleep(Duration::from_secs(31)).await;
     // Bob's event is still there, and so is everything that a filter leaves out.
     for (query, found) in [("", vec![15, 16, 17, 18, 19]), ("?userId=bob", vec![])] {
-        let mut again = service.follow(&format!("/events/stream{query}"), Some("0-3_1-7")).await;
-        assert_eq!(again.next().await.unwrap(), "retry: 2000\nid: 0-3_1-7");
+        let mut again = service.follow(&format!("/events/stream{query}"), Some("0-3-1-7")).await;
+        assert_eq!(again.next().await.unwrap(), "retry: 2000\nid: 0-3-1-7");
         assert_eq!(
             again.next().await.unwrap(),
-            "event: gap\nid: 0-f_1-7\ndata: {\"missing\":[{\"partition\":0,\"from\":3,\"to\":15}],\
+            "event: gap\nid: 0-f-1-7\ndata: {\"missing\":[{\"partition\":0,\"from\":3,\"to\":15}],\
              \"detail\":\"the events at these positions are not held any more\"}"
         );
         let mut numbers = again.numbers(1 + found.len()).await;
         numbers.sort_unstable();
         assert_eq!(numbers, [found, vec![100]].concat());
     }
-    let mut told = service.follow("/events/stream", Some("0-f_1-8")).await;
+    let mut told = service.follow("/events/stream", Some("0-f-1-8")).await;
     told.next().await.unwrap();
     assert_eq!(told.event().await.0, 15, "it is told once");
     let mut new = service.follow("/events/stream?cursor=1-8", None).await;
@@ -79,7 +79,7 @@ async fn events_that_leave_before_the_streams_have_read_them_end_these_and_are_t
     // More at once than it has room for.
     service.admit_all(2..20).await;
     assert!(end(&mut reading, "0-").await.contains("\"moved\""));
-    let mut again = service.follow("/events/stream", Some("0-2_1-0_2-0")).await;
+    let mut again = service.follow("/events/stream", Some("0-2-1-0-2-0")).await;
     again.next().await.unwrap();
     assert!(again.next().await.unwrap().contains("[{\"partition\":0,\"from\":2,\"to\":15}]"));
     assert_eq!(again.numbers(5).await, [15, 16, 17, 18, 19]);

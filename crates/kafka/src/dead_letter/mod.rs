@@ -15,7 +15,7 @@ mod sequence;
 use std::sync::Arc;
 
 use super::{Message, PublishError, Publisher, Receipt, Record};
-pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader, InvalidDlqCursor};
+pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader};
 pub use record::{DeadLetter, DeadLetterSource};
 pub use redrive::{DlqPosition, RedriveError, RedriveReport, RedriveSelection, Redriver};
 pub use redrive_progress::RedriveProgress;

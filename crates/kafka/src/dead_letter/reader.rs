@@ -6,7 +6,6 @@ use std::{
     error::Error,
     fmt::{self, Display, Formatter},
     ops::Range,
-    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -90,25 +89,15 @@ impl Error for DlqReadError {
     }
 }
 
-/// The cursor as text for clients: the offsets, with points between them.
-impl Display for DlqCursor {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.iter().map(i64::to_string).collect::<Vec<_>>().join("."))
+impl DlqCursor {
+    /// The listing of the dead letters below these offsets, one for each partition in order. A negative one counts as 0.
+    pub fn new(offsets: Vec<i64>) -> Self {
+        Self(offsets)
     }
-}
 
-/// A text that is no [`DlqCursor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a cursor of a listing of dead letters")]
-#[non_exhaustive]
-pub struct InvalidDlqCursor;
-
-impl FromStr for DlqCursor {
-    type Err = InvalidDlqCursor;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let offset = |text: &str| text.parse().ok().filter(|offset| *offset >= 0);
-        text.split('.').map(offset).collect::<Option<_>>().map(Self).ok_or(InvalidDlqCursor)
+    /// The offset of each partition.
+    pub fn offsets(&self) -> &[i64] {
+        &self.0
     }
 }
 

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
+    cursor,
     http::{FieldError, Parameters, Problem, next_link},
     timestamp,
 };
@@ -42,7 +43,8 @@ impl ListQuery {
                     .ok_or("must be from 1 to 1000")
             }),
             cursor: parameters.parsed("cursor", |text| {
-                text.parse::<DlqCursor>().map_err(|_| "is none of this listing: start again without it")
+                let offsets = cursor::decode(text)?.into_iter().map(i64::try_from);
+                offsets.collect::<Result<_, _>>().map(DlqCursor::new).map_err(|_| cursor::UNKNOWN)
             }),
         };
         parameters.finish()?;
@@ -50,7 +52,7 @@ impl ListQuery {
     }
 
     /// The `Link` header of the next page.
-    pub(super) fn next_link(&self, path: &str, limit: usize, cursor: &DlqCursor) -> String {
+    pub(super) fn next_link(&self, path: &str, limit: usize, next: &DlqCursor) -> String {
         let DlqFilter { reason, source_partition, key, from, to } = &self.filter;
         let parameters = [
             ("reason", reason.clone()),
@@ -59,7 +61,7 @@ impl ListQuery {
             ("from", from.map(|timestamp| timestamp.to_rfc3339())),
             ("to", to.map(|timestamp| timestamp.to_rfc3339())),
             ("limit", Some(limit.to_string())),
-            ("cursor", Some(cursor.to_string())),
+            ("cursor", Some(cursor::encode(next.offsets().iter().map(|offset| offset.cast_unsigned())))),
         ];
         next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
