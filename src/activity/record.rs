@@ -2,19 +2,19 @@
 
 mod registry;
 
-use std::borrow::Cow;
+use std::fmt::Display;
 
 use highwater_kafka::{Malformed, Record};
 use highwater_web::{
     identity,
     invisible::is_blank,
-    json::{byte_order_mark, nests_deeper},
-    object::Object,
+    json::{self, byte_order_mark, nests_deeper},
+    object::REPEATED,
     timestamp,
 };
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
+use super::fields::{self, EventFields, visible_text};
 use crate::store::ActivityEvent;
 
 /// The deepest nesting of a value: a request is not allowed more either, or its event would be acknowledged
@@ -62,90 +62,58 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<ActivityEvent, Malformed>
     }) {
         return Ok(own);
     }
-    let [event_id, user_id, event_type, timestamp, payload, metadata] = fields(text)?;
-
-    let id = string("eventId", event_id)?;
+    let event = read(text)?;
+    let id = fields::text(event.id).map_err(faulty("eventId"))?;
     let id = identity::uuid(&id).map_err(|fault| malformed(format!("eventId {fault}: {}", quoted(&id))))?;
-    let user_id = not_blank("userId", user_id)?;
-    let event_type = not_blank("eventType", event_type)?;
-    let happened = match present(timestamp) {
-        Some(raw) => {
-            if let Some(jackson) = written_by_jackson(raw) {
+    let user_id = visible_text(event.user_id).map_err(faulty("userId"))?;
+    let event_type = visible_text(event.event_type).map_err(faulty("eventType"))?;
+    let happened = match event.timestamp {
+        Some(json) => {
+            if let Some(jackson) = written_by_jackson(json) {
                 return Err(malformed(jackson));
             }
-            let text = string("timestamp", Some(raw))?;
+            let text = json::text(json).map_err(faulty("timestamp"))?;
             timestamp::parse(&text)
                 .map_err(|fault| malformed(format!("timestamp {fault}: {}", quoted(&text))))?
         }
         None => record.timestamp,
     };
-    let (name, payload) = match (present(payload), present(metadata)) {
-        (Some(_), Some(_)) => {
-            return Err(malformed("payload and metadata are both there: two names of one thing"));
-        }
-        (None, Some(metadata)) => ("metadata", Some(metadata)),
-        (payload, None) => ("payload", payload),
-    };
-    if payload.is_some_and(|payload| !payload.get().starts_with('{')) {
-        return Err(malformed(format!("{name} is not an object")));
-    }
+    let payload = event.payload().map_err(|(name, fault)| faulty(name)(fault))?;
     Ok(ActivityEvent::new(id, &user_id, &event_type, happened, payload))
 }
 
-/// The values of the contract's fields.
-fn fields(text: &str) -> Result<[Option<&RawValue>; 6], Malformed> {
-    const NAMES: [&str; 6] = ["eventId", "userId", "eventType", "timestamp", "payload", "metadata"];
+/// Reads the contract's fields, each of which is there once.
+fn read(text: &str) -> Result<EventFields<'_>, Malformed> {
     let not_json = |error| malformed(format!("not JSON: {error}"));
     // Checked beforehand: the parser's own complaint would quote a value of any length.
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         serde_json::from_str::<IgnoredAny>(text).map_err(not_json)?;
         return Err(malformed("not a JSON object"));
     }
-    let Object { values, repeated } = Object::parse(text, &NAMES).map_err(not_json)?;
-    match repeated.iter().position(|is_repeated| *is_repeated) {
-        Some(index) => Err(malformed(format!("{} is there twice", NAMES[index]))),
-        None => Ok(values),
+    let fields = EventFields::parse(text).map_err(not_json)?;
+    if let Some(name) = fields.repeated().next() {
+        return Err(faulty(name)(REPEATED));
     }
+    Ok(fields)
+}
+
+/// Says that fault of the field with this name.
+fn faulty<F: Display>(name: &'static str) -> impl FnOnce(F) -> Malformed {
+    move |fault| malformed(format!("{name} {fault}"))
 }
 
 /// The fault of a time that is a number or an array, as Jackson writes it unless it is told otherwise. A number is not
 /// read: it may count seconds or milliseconds, and Jackson itself writes both.
-fn written_by_jackson(raw: &RawValue) -> Option<String> {
-    let kind = match raw.get().as_bytes().first()? {
+fn written_by_jackson(json: &str) -> Option<String> {
+    let kind = match json.as_bytes().first()? {
         b'-' | b'0'..=b'9' => "a number",
         b'[' => "an array",
         _ => return None,
     };
     Some(format!(
         "timestamp is {kind}: {}; it must be ISO 8601 text (in Jackson, disable WRITE_DATES_AS_TIMESTAMPS)",
-        quoted(raw.get())
+        quoted(json)
     ))
-}
-
-/// Null is as good as absent.
-fn present(field: Option<&RawValue>) -> Option<&RawValue> {
-    field.filter(|raw| raw.get() != "null")
-}
-
-fn not_blank<'a>(name: &str, field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Malformed> {
-    let text = string(name, field)?;
-    if is_blank(&text) {
-        return Err(malformed(format!("{name} is blank")));
-    }
-    Ok(text)
-}
-
-fn string<'a>(name: &str, field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Malformed> {
-    let raw = field.ok_or_else(|| malformed(format!("{name} is missing")))?.get();
-    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let inner = inner.ok_or_else(|| malformed(format!("{name} is not a string")))?;
-    if !inner.contains('\\') {
-        return Ok(Cow::Borrowed(inner));
-    }
-    // Escapes can be well formed and mean nothing: half of a surrogate pair.
-    serde_json::from_str(raw)
-        .map(Cow::Owned)
-        .map_err(|_| malformed(format!("{name} has an escape that stands for nothing: {}", quoted(raw))))
 }
 
 fn malformed(reason: impl Into<String>) -> Malformed {

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use warp::{Reply, http::StatusCode, reply::Response};
 
-use super::{paths::takes_events, request::EVENT_ID};
+use super::{faults::EVENT_ID, paths::takes_events};
 
 /// The most refusals of events that are kept, and of one listing.
 pub(super) const KEPT: usize = 1_000;

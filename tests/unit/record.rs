@@ -154,7 +154,7 @@ fn json_with_a_schema_registrys_prefix_is_read_and_what_is_none_is_named() {
     let avro = fault_of(&prefixed(b"\x48 0f8fad5b\x06ada"));
     assert!(avro.contains("schema registry's prefix (schema 300): Avro or Protobuf"), "{avro}");
     let json = fault_of(&prefixed(with("userId", "7").as_bytes()));
-    assert!(json.contains("schema 300") && json.contains("userId is not a string"), "{json}");
+    assert!(json.contains("schema 300") && json.contains("userId must be a string"), "{json}");
     assert!(fault_of(&[0, 0, 0]).contains("not JSON"));
     assert!(fault_of(b"Obj\x01\x04\x14avro.codec").contains("Avro object container"));
 }
@@ -179,11 +179,11 @@ fn a_missing_or_null_payload_is_empty() {
 fn a_payload_has_two_names_but_only_one_of_them_at_once() {
     let renamed = |value: &str| with("payload", value).replacen("\"payload\"", "\"metadata\"", 1);
     assert_eq!(payload_of(&event(&renamed(r#"{"n":1.0}"#))), r#"{"n":1.0}"#);
-    is_refused(&renamed("7"), "metadata is not an object");
+    is_refused(&renamed("7"), "metadata must be an object");
     let with_both = |metadata: &str| with("", "").replacen('{', &format!(r#"{{"metadata":{metadata},"#), 1);
     assert_eq!(payload_of(&event(&with_both("null"))), r#"{"n":1.0}"#);
-    is_refused(&with_both("{}"), "payload and metadata are both there");
-    is_refused(&renamed("null").replacen('{', r#"{"metadata":{},"#, 1), "metadata is there twice");
+    is_refused(&with_both("{}"), "metadata is another name of payload");
+    is_refused(&renamed("null").replacen('{', r#"{"metadata":{},"#, 1), "metadata is given more than once");
 }
 
 #[test]
@@ -210,20 +210,22 @@ fn unknown_fields_of_a_record_are_ignored() {
 #[test]
 fn a_field_of_the_wrong_kind_is_named() {
     for name in ["eventId", "userId", "eventType"] {
-        is_refused(&with(name, ""), &format!("{name} is missing"));
-        for value in ["null", "7", "true", "[]", "{}"] {
-            is_refused(&with(name, value), &format!("{name} is not a string"));
+        for absent in ["", "null"] {
+            is_refused(&with(name, absent), &format!("{name} is required"));
+        }
+        for value in ["7", "true", "[]", "{}"] {
+            is_refused(&with(name, value), &format!("{name} must be a string"));
         }
     }
     for value in ["false", "{}"] {
-        is_refused(&with("timestamp", value), "timestamp is not a string");
+        is_refused(&with("timestamp", value), "timestamp must be a string");
     }
     for value in ["1714979289", "1714979289.007000000", "1714979289007", "-1", "[2026,11,29,10,0,0,7000000]"]
     {
         is_refused(&with("timestamp", value), "disable WRITE_DATES_AS_TIMESTAMPS");
     }
     for value in ["7", "true", "[]", r#""{}""#] {
-        is_refused(&with("payload", value), "payload is not an object");
+        is_refused(&with("payload", value), "payload must be an object");
     }
 }
 
@@ -233,7 +235,7 @@ fn blank_names_are_refused() {
         for blank in
             [r#""""#, r#"" ""#, r#""\t\n\u00a0\u2003""#, r#""\u200b\ufeff \u0000""#, "\"\u{2060}\u{e0020}\""]
         {
-            is_refused(&with(name, blank), &format!("{name} is blank"));
+            is_refused(&with(name, blank), &format!("{name} must not be blank"));
         }
     }
 }
@@ -248,14 +250,14 @@ fn a_malformed_timestamp_is_refused() {
 #[test]
 fn a_repeated_field_is_refused() {
     let value = with("", "").replacen('{', r#"{"user\u0049d":"eve","#, 1);
-    is_refused(&value, "userId is there twice");
+    is_refused(&value, "userId is given more than once");
     let value = with("", "").replacen('{', r#"{"payload":null,"#, 1);
-    is_refused(&value, "payload is there twice");
+    is_refused(&value, "payload is given more than once");
 }
 
 #[test]
 fn half_a_surrogate_pair_is_no_name() {
-    is_refused(&with("userId", r#""\ud800""#), "userId has an escape that stands for nothing");
+    is_refused(&with("userId", r#""\ud800""#), "userId has an escape that is no character");
 }
 
 #[test]
@@ -284,7 +286,7 @@ fn json_that_is_no_object_is_refused() {
     for value in ["null", "7", "true", r#""text""#, "[]", &array] {
         is_refused(value, "not a JSON object");
     }
-    is_refused("{}", "eventId is missing");
+    is_refused("{}", "eventId is required");
 }
 
 #[test]

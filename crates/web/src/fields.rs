@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::{error::Category, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     http::{FieldError, Problem, json_text},
     invisible::{is_blank, visible},
-    object::Object,
+    json::text,
+    object::{Object, REPEATED},
 };
 
 /// An object, and the faults found in it so far. Unknown fields are ignored.
@@ -41,12 +42,8 @@ impl<'a> Fields<'a> {
         max_depth: usize,
         names: &'static [&'static str; FIELDS],
     ) -> Result<Self, Problem> {
-        let object = object(json_text(body, max_depth)?, names).map_err(|error| {
-            Problem::bad_request(match error.classify() {
-                Category::Data => "the body must be a JSON object".to_owned(),
-                _ => format!("the body is not JSON: {error}"),
-            })
-        })?;
+        let object =
+            object(json_text(body, max_depth)?, names).map_err(|error| Problem::unreadable(&error))?;
         Ok(Self { object, at: String::new(), faults: Vec::new() })
     }
 
@@ -56,7 +53,7 @@ impl<'a> Fields<'a> {
         name: &str,
         check: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let text = self.known(name).required().and_then(text);
+        let text = self.known(name).required().and_then(|value| Ok(text(value.get())?));
         let checked = text.and_then(|text| check(&text).map_err(Into::into));
         self.checked(name, checked)
     }
@@ -79,7 +76,7 @@ impl<'a> Fields<'a> {
     pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
         let Known { value, is_repeated, .. } = self.known(name);
         if is_repeated {
-            self.fault(name, "is given more than once");
+            self.fault(name, REPEATED);
         }
         value
     }
@@ -157,7 +154,7 @@ impl<'a> Known<'a> {
     /// the other value.
     fn required(&self) -> Checked<&'a RawValue> {
         match self.value.filter(|value| value.get() != "null") {
-            _ if self.is_repeated => Err("is given more than once".into()),
+            _ if self.is_repeated => Err(REPEATED.into()),
             Some(value) => Ok(value),
             None => Err("is required".into()),
         }
@@ -188,13 +185,6 @@ fn whole(number: &str) -> Option<u64> {
     let zeros = exponent.parse::<i64>().ok()?.checked_add(stripped)?;
     let factor = 10_u64.checked_pow(u32::try_from(zeros).ok()?)?;
     significant.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-fn text(value: &RawValue) -> Checked<String> {
-    serde_json::from_str(value.get()).map_err(|_| {
-        let is_text = value.get().starts_with('"');
-        if is_text { "has an escape that is no character" } else { "must be a string" }.into()
-    })
 }
 
 /// The rule of [`line()`] without its length, as a regular expression of ECMA 262.

@@ -1,5 +1,20 @@
 //! Inspects JSON text without building a value.
 
+use std::borrow::Cow;
+
+/// The text of a JSON value that is a string, borrowed unless it has escapes.
+///
+/// # Errors
+///
+/// The fault, such as `must be a string`. Escapes can be well formed and mean nothing: half of a surrogate pair.
+pub fn text(json: &str) -> Result<Cow<'_, str>, &'static str> {
+    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or("must be a string")?;
+    if !inner.contains('\\') {
+        return Ok(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(json).map(Cow::Owned).map_err(|_| "has an escape that is no character")
+}
+
 /// The byte order mark at the beginning of a text, as a fault: it is invisible, and JSON has none (RFC 8259, 8.1).
 pub fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
     match text {

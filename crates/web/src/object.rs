@@ -9,12 +9,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+/// The fault of a field that is there more than once: readers would not agree on which value counts.
+pub const REPEATED: &str = "is given more than once";
+
 /// The known fields of an object, in the order of their names.
 #[derive(Debug)]
 pub struct Object<'a, const FIELDS: usize> {
     /// The first value of each field, null included; `None` for an absent field.
     pub values: [Option<&'a RawValue>; FIELDS],
-    /// Whether the field is there more than once: readers would not agree on which value counts.
+    /// Whether the field is there more than once.
     pub repeated: [bool; FIELDS],
 }
 
@@ -29,6 +32,17 @@ impl<'a, const FIELDS: usize> Object<'a, FIELDS> {
         let object = deserializer.deserialize_map(FieldsVisitor(names))?;
         deserializer.end()?;
         Ok(object)
+    }
+
+    /// The values. Null counts as absent.
+    pub fn present(&self) -> [Option<&'a RawValue>; FIELDS] {
+        self.values.map(|value| value.filter(|value| value.get() != "null"))
+    }
+
+    /// The repeated ones of the names that it was read with.
+    pub fn repeated<'n>(&self, names: &[&'n str; FIELDS]) -> impl Iterator<Item = &'n str> {
+        let fields = names.iter().zip(self.repeated);
+        fields.filter(|(_, is_repeated)| *is_repeated).map(|(name, _)| *name)
     }
 }
 

@@ -16,8 +16,9 @@ use warp::{
 
 use crate::activity::{
     Api,
+    faults::of_event,
     formats::cloud_event,
-    request::{AllowedTypes, NewEvent, of_event},
+    request::{AllowedTypes, NewEvent},
     schemas::{Data, Judged},
 };
 

@@ -15,7 +15,7 @@ use highwater_web::{
 use uuid::Uuid;
 use warp::http::HeaderValue;
 
-use crate::activity::{Api, answers::published::failure, request::of_event, schemas::Judged};
+use crate::activity::{Api, answers::published::failure, faults::of_event, schemas::Judged};
 
 /// Takes the events of one request.
 pub(in crate::activity) struct Intake {

@@ -11,7 +11,7 @@ use chrono::DateTime;
 use highwater_web::{
     http::{self, FieldError, Problem, json_text},
     identity,
-    object::members,
+    object::{REPEATED, members},
     timestamp,
 };
 use serde_json::value::RawValue;
@@ -22,7 +22,9 @@ use super::not_too_deep;
 use crate::{
     activity::{
         Api,
-        request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
+        faults::FieldFaults,
+        fields::{Checked, bounded_text, optional, text, visible_text},
+        request::{AllowedTypes, NewEvent},
         schemas::{Data, Judged},
     },
     store::ActivityEvent,
@@ -239,8 +241,6 @@ impl CloudEvent<'_> {
         }
     }
 }
-
-const REPEATED: &str = "is given more than once";
 
 /// The id of an event whose own is no UUID: the same for each copy of it.
 fn id_of(source: &str, id: &str) -> Uuid {

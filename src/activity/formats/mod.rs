@@ -5,7 +5,7 @@ pub(super) mod segment;
 
 use highwater_web::{http::Problem, json::nests_deeper};
 
-use super::{record::MAX_DEPTH, request::of_event};
+use super::{faults::of_event, record::MAX_DEPTH};
 use crate::store::ActivityEvent;
 
 /// The event, unless it nests deeper than a record may. Its payload nests deeper than the body that it was made of, so that the

@@ -12,7 +12,7 @@ use highwater_web::{
     auth::Grant,
     http::{FieldError, Problem, json, json_text, nothing},
     identity,
-    object::Object,
+    object::{Object, REPEATED},
     timestamp,
 };
 use serde_json::value::RawValue;
@@ -24,7 +24,9 @@ use crate::activity::{
     Api,
     answers::published::{Posted, log_published, tell_violations},
     batch::{Intake, IntakeOutcome},
-    request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
+    faults::FieldFaults,
+    fields::{Checked, bounded_text, optional, text, visible_text},
+    request::{AllowedTypes, NewEvent},
     schemas::{Data, Judged},
 };
 
@@ -123,7 +125,7 @@ async fn take_batch(intake: &Intake, body: &Bytes) -> Result<usize, Problem> {
 /// The calls of a batch, so many at most.
 fn calls_of(text: &str, most: usize) -> Result<Vec<&RawValue>, Problem> {
     let Object { values: [batch], repeated: [is_repeated] } =
-        Object::parse(text, &["batch"]).map_err(unreadable)?;
+        Object::parse(text, &["batch"]).map_err(|error| Problem::unreadable(&error))?;
     let calls = match batch {
         Some(batch) if !is_repeated => serde_json::from_str::<Vec<&RawValue>>(batch.get()).ok(),
         _ => None,
@@ -164,7 +166,8 @@ async fn outcomes(intake: &Intake, events: Vec<Result<Judged, Problem>>) -> (Vec
 
 /// Reads a call of a batch. Its `type` names the call.
 fn read_item(api: &Api, text: &str) -> Result<Judged, Problem> {
-    let Object { values: [kind], .. } = Object::parse(text, &["type"]).map_err(unreadable)?;
+    let Object { values: [kind], .. } =
+        Object::parse(text, &["type"]).map_err(|error| Problem::unreadable(&error))?;
     let kind = self::text(kind.map(RawValue::get)).ok();
     match CALLS.iter().find(|(call, _)| kind.as_deref() == Some(call)) {
         Some((call, _)) => read(api, call, text),
@@ -181,14 +184,11 @@ fn read(api: &Api, call: &'static str, text: &str) -> Result<Judged, Problem> {
         let detail = format!("the event is larger than {MAX_CALL_BYTES} bytes");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
-    let Object { values, repeated } = Object::parse(text, &FIELDS).map_err(unreadable)?;
+    let object = Object::parse(text, &FIELDS).map_err(|error| Problem::unreadable(&error))?;
     let mut faults = FieldFaults::default();
-    for (name, _) in FIELDS.iter().zip(repeated).filter(|(_, is_repeated)| *is_repeated) {
-        faults.note(*name, "is given more than once");
-    }
-    // Null counts as absent.
-    let values = values.map(|value| value.map(RawValue::get).filter(|value| *value != "null"));
-    let [_, event, user_id, anonymous_id, message_id, timestamp, original, ..] = values;
+    object.repeated(&FIELDS).for_each(|name| faults.note(name, REPEATED));
+    let [_, event, user_id, anonymous_id, message_id, timestamp, original, ..] =
+        object.present().map(|value| value.map(RawValue::get));
     let event_type = faults.check(
         "event",
         if call == "track" { AllowedTypes::Any.check(event) } else { Ok(Cow::Borrowed(call)) },
@@ -198,7 +198,7 @@ fn read(api: &Api, call: &'static str, text: &str) -> Result<Judged, Problem> {
     let id = id.map(|id| id.map(|id| id_of(&id)));
     let known = id.flatten().filter(|_| !faults.has("messageId"));
     let timestamp = faults.check("timestamp", optional(timestamp.or(original), timestamp::parse));
-    let payload = serde_json::from_str::<&RawValue>(text).map_err(unreadable)?;
+    let payload = serde_json::from_str::<&RawValue>(text).map_err(|error| Problem::unreadable(&error))?;
     match (event_type, user_id, id, timestamp) {
         (Some(event_type), Some(user_id), Some(id), Some(timestamp)) if faults.is_empty() => {
             let event = NewEvent { id, user_id, event_type, timestamp, payload: Some(payload) }.into_event();
@@ -223,12 +223,5 @@ fn user_of<'a>(user_id: Option<&'a str>, anonymous_id: Option<&'a str>) -> Check
     match (user_id.filter(|id| *id != "\"\""), anonymous_id) {
         (None, None) => Err("is required, or anonymousId".into()),
         (user_id, anonymous_id) => bounded_text(user_id.or(anonymous_id)),
-    }
-}
-
-fn unreadable(error: serde_json::Error) -> Problem {
-    match error.classify() {
-        serde_json::error::Category::Data => Problem::bad_request("the body must be a JSON object"),
-        _ => Problem::bad_request(format!("the body is not JSON: {error}")),
     }
 }

@@ -13,8 +13,8 @@ use warp::http::{HeaderName, header};
 use super::{
     super::{
         answers::published,
+        fields::MAX_CHARACTERS,
         formats::{cloud_event, segment as segment_calls},
-        request::MAX_CHARACTERS,
     },
     schemas::{ID, cloud_event as schema_of_cloud_event, cloud_events, example_of_cloud_event, new_event},
 };

@@ -4,7 +4,7 @@ use highwater_web::{http::openapi::timestamp, invisible::visible};
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
-use super::super::request::MAX_CHARACTERS;
+use super::super::fields::MAX_CHARACTERS;
 
 /// The id of the example.
 pub(super) const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");

@@ -21,7 +21,7 @@ use highwater_web::{
 };
 use serde_json::value::RawValue;
 
-use super::{formats::cloud_event, request::of_event};
+use super::{faults::of_event, formats::cloud_event};
 use crate::store::ActivityEvent;
 
 /// The field whose faults are told, before the pointer into it.

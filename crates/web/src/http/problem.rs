@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, error::Category};
 use warp::{
     Reply,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -83,6 +83,14 @@ impl Problem {
     /// 400, for a request that cannot be understood as a whole.
     pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400 for a body that cannot be read as a JSON object.
+    pub fn unreadable(error: &serde_json::Error) -> Self {
+        match error.classify() {
+            Category::Data => Self::bad_request("the body must be a JSON object"),
+            _ => Self::bad_request(format!("the body is not JSON: {error}")),
+        }
     }
 
     /// 400 with the faults of fields. All faults of a request belong in one answer.
