@@ -11,6 +11,7 @@
 mod assigned_partitions;
 mod consumer_loop;
 mod progress;
+mod read_error;
 mod reader;
 mod watermark;
 mod worker;
@@ -28,7 +29,8 @@ use super::{
 use assigned_partitions::AssignedPartitions;
 use consumer_loop::ConsumerLoop;
 use progress::Progress;
-pub use reader::{ReadError, Reader};
+pub use read_error::ReadError;
+pub use reader::Reader;
 pub use watermark::Watermark;
 use worker::Worker;
 

@@ -18,10 +18,10 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 use log::debug;
-use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::ReadError;
 use crate::{
     Cluster, FetchPosition, LeaderEpochs, TransientError, leader, topic,
     wire::{Connection, Fetched, WireError},
@@ -62,28 +62,6 @@ struct Leader {
     epoch: i32,
     /// Whether its log is known to have the records that were read before.
     validated: bool,
-}
-
-/// The error of a read.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The offset is below the log's start or beyond its end, as its newest leader says.
-    #[error("the offset is out of the log's range")]
-    OutOfRange,
-    /// The topic was deleted and recreated.
-    #[error("the topic was deleted and made again")]
-    TopicRecreated,
-    /// The log does not have all that was read: a replica that lacked it was elected. Both have the records below this
-    /// position; `None` if that is not known.
-    #[error("the log was truncated by an unclean election")]
-    Truncated(Option<FetchPosition>),
-    /// The batch at the offset cannot be decoded.
-    #[error("{0}")]
-    Undecodable(String),
-    /// An error that may pass.
-    #[error(transparent)]
-    Transient(TransientError),
 }
 
 impl Reader {
@@ -183,17 +161,25 @@ impl Reader {
         position: FetchPosition,
         records: &LeaderEpochs,
     ) -> Result<FetchPosition, ReadError> {
-        match self.validated_leader(position, records).await {
-            Ok(mut leader) => {
-                let mut known = records.position_at(position.offset);
-                if known.leader_epoch.is_none() && position.leader_epoch.is_some() {
-                    known.leader_epoch = self.epoch_before(&mut leader, position.offset).await?;
-                }
-                self.leader = Some(leader);
-                Ok(known)
-            }
+        match self.validated(position, records).await {
             Err(error) => Err(self.confirmed(position.offset, error).await),
+            known => known,
         }
+    }
+
+    /// As [`Reader::validate`], by the word of one leader.
+    async fn validated(
+        &mut self,
+        position: FetchPosition,
+        records: &LeaderEpochs,
+    ) -> Result<FetchPosition, ReadError> {
+        let mut leader = self.validated_leader(position, records).await?;
+        let mut known = records.position_at(position.offset);
+        if known.leader_epoch.is_none() && position.leader_epoch.is_some() {
+            known.leader_epoch = self.epoch_before(&mut leader, position.offset).await?;
+        }
+        self.leader = Some(leader);
+        Ok(known)
     }
 
     /// As [`Reader::validate`]; returns the connection to that leader.
@@ -374,22 +360,6 @@ impl Reader {
         Ok(Leader { connection, epoch: known.epoch, validated: false })
     }
 }
-
-impl From<WireError> for ReadError {
-    fn from(error: WireError) -> Self {
-        match error {
-            WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => Self::OutOfRange,
-            WireError::Refused { error: ResponseError::UnknownTopicId, .. } => Self::TopicRecreated,
-            WireError::Malformed { reason, .. } => Self::Undecodable(reason),
-            error => Self::Transient(TransientError::new(Explained(error))),
-        }
-    }
-}
-
-/// An error of our own Fetch, with the advice that goes with it.
-#[derive(Debug, Error)]
-#[error("{}", .0.explained())]
-struct Explained(WireError);
 
 fn keeps_connection(error: &WireError) -> bool {
     matches!(error, WireError::Malformed { .. } | WireError::Throttled(_))

@@ -15,10 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{
-    CommittedOffset, Progress,
-    reader::{ReadError, Reader},
-};
+use super::{CommittedOffset, Progress, read_error::ReadError, reader::Reader};
 use crate::{
     ConsumerCounts, FetchPosition, LeaderEpochs, LogState, OffsetReset, RecordHandler, StartFrom,
     StatusRegistry, TransientError, backoff::Backoff, dead_letter::DlqPublisher, group::Lease, wire::Fetched,
@@ -85,8 +82,8 @@ impl Worker {
                 Stopping => return,
                 PositionUnknown => self.progress.processed().or(start),
                 TopicRecreated => match self.restart().await {
-                    Ok(beginning) => Some(beginning),
-                    Err(_) => return,
+                    None => return,
+                    beginning => beginning,
                 },
             };
         }
@@ -259,15 +256,23 @@ impl Worker {
         Ok(())
     }
 
-    /// Drops the state of a topic that was deleted. Returns the beginning of the topic that has its name now.
-    async fn restart(&mut self) -> Result<CommittedOffset, Interrupt> {
-        self.reader.restart();
+    /// Drops the state of a topic that was deleted. Returns the beginning of the topic that has its name now; `None` if the
+    /// partition is revoked meanwhile.
+    async fn restart(&mut self) -> Option<CommittedOffset> {
         self.forget().await;
-        let range = self.range().await?;
+        let range = loop {
+            self.reader.restart();
+            match self.range().await {
+                Ok(range) => break range,
+                Err(Stopping) => return None,
+                // The next topic of that name is deleted, too. It counts as the same loss.
+                Err(TopicRecreated | PositionUnknown) => {}
+            }
+        };
         let topic = self.reader.topic_id();
         self.progress.restart(topic, range.end);
         self.report_recreation(topic);
-        Ok(CommittedOffset { offset: range.start, leader_epoch: None, held_from: None, topic })
+        Some(CommittedOffset { offset: range.start, leader_epoch: None, held_from: None, topic })
     }
 
     /// The start without a committed offset: the position that this process reached before it could commit, else by
