@@ -201,7 +201,7 @@ settings! {
         KAFKA_TOPIC_PARTITIONS: Whole<i32> = "3", Whole::from(1).to(10_000),
             "The number of partitions of a created topic.";
         KAFKA_TOPIC_REPLICATION_FACTOR: Or<Whole<i16>> = "", Or::unset(Whole::from(1).to(100)),
-            "The replication factor of a created topic; unset, three, or the number of brokers if that is lower.";
+            "Replicas of a created topic; unset, 3 or one a broker if fewer, and at least those of a deleted one.";
         KAFKA_TOPIC_RETENTION: Or<Durations> = "7d", Or::word("none", Durations::from(minutes(1)).to(days(3_650))),
             "How long a created topic keeps records; none means for ever.";
         KAFKA_TOPIC_MAX_MESSAGE_BYTES: Size<i32> = "1048588", Size::from(KIB).to(GIB),

@@ -91,7 +91,8 @@ pub struct TopicConfig {
     pub name: String,
     /// The number of partitions. 3 by default.
     pub partitions: i32,
-    /// The number of replicas of each partition. `None`, the default, is 3, or one a broker if there are fewer.
+    /// The number of replicas of each partition. `None`, the default, is 3, or one a broker if there are fewer. A topic
+    /// that is missing later is created with at least as many as it had.
     pub replication_factor: Option<i16>,
     /// `retention.ms`. 7 days by default; `None` is without limit.
     pub retention: Option<Duration>,

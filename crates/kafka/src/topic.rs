@@ -130,9 +130,11 @@ async fn follow(
     let component = Topic::component(&config.name);
     let mut backoff = Backoff::new();
     let mut warned = false;
+    // The topic had this many replicas when it was last described. Fewer brokers are known while some are down.
+    let mut least = 0;
     loop {
         let refreshed = tokio::select! {
-            refreshed = refresh(&cluster, &config, &registry, &mut warned) => refreshed,
+            refreshed = refresh(&cluster, &config, least, &registry, &mut warned) => refreshed,
             // Nobody is left, and the topic may be deleted now: it must not be created again.
             () = partitions.closed() => return,
         };
@@ -140,6 +142,7 @@ async fn follow(
             Ok(description) => {
                 registry.succeeded(&component);
                 backoff = Backoff::new();
+                least = description.replication;
                 partitions.send_if_modified(|known| {
                     let news = *known != description.partitions;
                     *known = description.partitions;
@@ -164,13 +167,15 @@ async fn follow(
 async fn refresh(
     cluster: &Cluster,
     config: &TopicConfig,
+    least: usize,
     registry: &StatusRegistry,
     warned: &mut bool,
 ) -> Result<TopicDescription, WireError> {
     let mut connection = cluster.connect().await?;
     let description = match describe(&mut connection, &config.name).await {
         Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => {
-            create(cluster, &mut connection, config).await?;
+            create(cluster, &mut connection, config, least).await?;
+            *warned = false;
             describe_new(&mut connection, &config.name).await?
         }
         described => described?,
@@ -276,15 +281,17 @@ pub(super) async fn leadership(
     })
 }
 
+/// Creates a topic, with at least `least` replicas of each partition unless the settings have their number.
 async fn create(
     cluster: &Cluster,
     connection: &mut Connection,
     config: &TopicConfig,
+    least: usize,
 ) -> Result<(), WireError> {
     const WHAT: &str = "CreateTopics";
     let about = metadata(connection, &config.name, METADATA_VERSIONS).await?;
-    let brokers = i16::try_from(about.brokers.len()).unwrap_or(i16::MAX);
-    let replication = config.replication_factor.unwrap_or(brokers.clamp(1, 3));
+    let by_brokers = || i16::try_from(about.brokers.len().clamp(1, 3).max(least)).unwrap_or(i16::MAX);
+    let replication = config.replication_factor.unwrap_or_else(by_brokers);
     let retention = config.retention.map_or("-1".to_owned(), |retention| retention.as_millis().to_string());
     let in_sync = if replication >= 3 { "2" } else { "1" };
     let configs = [

@@ -13,6 +13,7 @@ mod java;
 mod kcat;
 mod kip848;
 mod logs;
+mod missing;
 mod producing;
 mod rebalancing;
 mod redriving;

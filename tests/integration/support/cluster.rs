@@ -45,7 +45,7 @@ impl TestCluster {
         Self::named(vec![broker.bootstrap()], Some(broker))
     }
 
-    pub(super) fn named(brokers: Vec<String>, embedded: Option<Broker>) -> Self {
+    pub(crate) fn named(brokers: Vec<String>, embedded: Option<Broker>) -> Self {
         let name = format!("test-{}", Uuid::new_v4());
         Self { brokers, embedded, topic: name.clone(), group: format!("{name}-group") }
     }

@@ -13,6 +13,7 @@ use kafka_protocol::{
         delete_topics_request::DeleteTopicState,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
+        metadata_response::MetadataResponseTopic,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::OffsetFetchRequestTopic,
         produce_request::{PartitionProduceData, TopicProduceData},
@@ -115,11 +116,16 @@ impl TestCluster {
 
     /// The topic's id, which it does not keep when it is made again.
     pub(crate) async fn topic_id(&self) -> Uuid {
+        self.described().await.topic_id
+    }
+
+    /// The topic, as a broker describes it.
+    pub(crate) async fn described(&self) -> MetadataResponseTopic {
         let topic = MetadataRequestTopic::default().with_name(Some(self.topic_name()));
         let request =
             MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
         let answer = self.connect().await.call(&request, 12..=12).await.unwrap();
-        answer.topics[0].topic_id
+        answer.topics.into_iter().next().unwrap()
     }
 
     /// Deletes the test's topic and makes another of its name. Members that miss it may be faster.
