@@ -186,6 +186,19 @@ async fn a_static_member_that_is_started_again_moves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_came_while_the_static_leader_was_started_again_are_read() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let consumer = client.consumer_with(Arc::new(Recorder::default()), named(&client, "one"));
+    eventually("it has all", async || (partitions_of(&client).len() == 3).then_some(())).await;
+    consumer.stop().await;
+    cluster.create_partitions(5).await;
+    let again = client.consumer_with(Arc::new(Recorder::default()), named(&client, "one"));
+    eventually("it has the new ones", async || (partitions_of(&client).len() == 5).then_some(())).await;
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_static_member_that_is_to_leave_when_it_stops_is_waited_for_by_nobody() {
     let cluster = TestCluster::start().await;
     let (one, two) = (cluster.client(), cluster.client());

@@ -19,6 +19,7 @@ use kafka_protocol::{
 use super::super::{
     Assignor, Coordinator, Lease, LeaveReason, MemberGeneration, MemberState, Subscriber,
     assignor::{self, decode_assignment, decode_subscription, encode_assignment, encode_subscription},
+    members::GroupType,
     membership::MemberContext,
 };
 use crate::{Cluster, GroupPhase, topic, wire::WireError};
@@ -113,7 +114,7 @@ impl Joiner {
         state: &MemberState,
         member: JoinedMember,
     ) -> Result<JoinedGeneration, WireError> {
-        let JoinedMember { generation, partitions, response: joined } = member;
+        let JoinedMember { generation, mut partitions, response: joined } = member;
         context.set_phase(GroupPhase::Syncing);
         let is_leader = joined.leader == self.id;
         let (mut assignments, mut other_topics) = (Vec::new(), PartitionCounts::new());
@@ -121,8 +122,13 @@ impl Joiner {
             let subscribers = subscribers(&joined)?;
             let topics = assignor::topics_of(&subscribers).into_iter();
             let topics = topics.filter(|topic| *topic != self.topic);
-            other_topics = partition_counts(self.coordinator.cluster(), topics).await?;
-            if !joined.skip_assignment {
+            if joined.skip_assignment {
+                let mut assigned = self.assigned_counts().await?;
+                partitions = assigned.remove(&self.topic).unwrap_or(0);
+                other_topics =
+                    topics.map(|topic| (topic.clone(), assigned.remove(&topic).unwrap_or(0))).collect();
+            } else {
+                other_topics = partition_counts(self.coordinator.cluster(), topics).await?;
                 assignments = self.assign(&joined, &subscribers, partitions, &other_topics)?;
             }
         }
@@ -185,6 +191,19 @@ impl Joiner {
             self.id = answer.member_id.clone();
             return Ok(answer);
         }
+    }
+
+    /// The number of partitions that the group's assignment has of each topic. A static leader that was started again
+    /// gets its old assignment back and is asked for none (KIP-814), so topics may have grown since. Java's leader takes
+    /// their present numbers for those of the assignment, and does not notice.
+    async fn assigned_counts(&self) -> Result<PartitionCounts, WireError> {
+        let mut counts = PartitionCounts::new();
+        for member in self.coordinator.members(GroupType::Classic).await? {
+            for (topic, partitions) in member.partitions.unwrap_or_default() {
+                *counts.entry(topic).or_default() += partitions.len();
+            }
+        }
+        Ok(counts)
     }
 
     /// The leader's assignment, from every member's subscription.
