@@ -3,7 +3,8 @@
 //! Each decision of a coordinator is a record of that log, and counts once it is replicated: a commit, the members of a
 //! generation with their assignment, or a step of a member of the consumer protocol. The next coordinator begins with the
 //! records of the log. It does not know of a rebalance of the classic protocol that was under way, as in Kafka: the members
-//! get an error, by which they are unknown or their generation is over.
+//! get an error, by which they are unknown or their generation is over. Where they wait for the answer to a JoinGroup, it is
+//! NOT_COORDINATOR.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -95,8 +96,7 @@ impl Coordination {
     ///
     /// As [`Coordination::check`].
     pub(crate) fn check_since(&self, epoch: i32) -> Result<(), ResponseError> {
-        self.check()?;
-        if self.epoch() == epoch { Ok(()) } else { Err(ResponseError::NotCoordinator) }
+        if self.epoch() == epoch { self.check() } else { Err(ResponseError::NotCoordinator) }
     }
 
     /// Writes a commit to the log, and returns the offset of its record.

@@ -35,13 +35,14 @@ impl Answered for JoinGroupRequest {
         if !context.shared.options.session_timeouts.contains(&joining.session_timeout) {
             return self.refuse(ResponseError::InvalidSessionTimeout.code());
         }
-        let admission = context.shared.change(|state| {
+        let (admission, epoch) = context.shared.change(|state| {
+            let epoch = state.coordination.epoch();
             // A member with an id was in a group, and this one does not exist yet (`handleJoinGroup`).
             if !joining.member.is_empty() && !state.groups.contains_key(&group) {
-                return Admission::Refused(ResponseError::UnknownMemberId);
+                return (Admission::Refused(ResponseError::UnknownMemberId), epoch);
             }
             let members = state.groups.entry(group.clone()).or_default().join_classic();
-            members.map_or_else(Admission::Refused, |members| members.join(joining))
+            (members.map_or_else(Admission::Refused, |members| members.join(joining)), epoch)
         });
         let id = match admission {
             Admission::Waits(id) => id,
@@ -52,9 +53,13 @@ impl Answered for JoinGroupRequest {
             }
             Admission::Refused(error) => return self.refuse(error.code()),
         };
-        let joined = context.shared.forever(|state| match classic(state, &group) {
-            Some(members) => members.joined(&id, instance.as_deref()),
-            None => Some(Err(gone(state))),
+        // The groups that are loaded in a later epoch know nothing of this rebalance (`onGroupUnloaded`).
+        let joined = context.shared.forever(|state| {
+            match (state.coordination.check_since(epoch), classic(state, &group)) {
+                (Err(error), _) => Some(Err(error)),
+                (Ok(()), Some(members)) => members.joined(&id, instance.as_deref()),
+                (Ok(()), None) => Some(Err(ResponseError::UnknownMemberId)),
+            }
         });
         match joined.await {
             Ok(joined) => response(joined, &self),

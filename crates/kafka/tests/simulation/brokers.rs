@@ -41,7 +41,8 @@ pub(crate) fn groups_load_slowly(seed: u64) -> bool {
     Random::named(seed, "load").percent(25)
 }
 
-fn host_of(node: NodeId) -> HostId {
+/// The host of a node.
+pub(crate) fn host_of(node: NodeId) -> HostId {
     node as HostId - 1
 }
 

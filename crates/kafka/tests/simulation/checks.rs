@@ -28,8 +28,8 @@ use crate::{
 /// The most partitions that the topic gets.
 pub(crate) const MOST_PARTITIONS: i32 = 8;
 
-/// A commit on a connection that its member has given up can arrive after later ones, as long as the network is slow. So
-/// what is committed never falls below what was so long ago.
+/// A commit on a connection that its member has given up can arrive after later ones, as long as the network is slow, or holds
+/// back what members send. So what is committed never falls below what was so long before.
 const OVERTAKEN: Millis = 10_000;
 
 /// A guarantee.
@@ -97,6 +97,8 @@ struct Known {
     handovers: Handovers,
     /// When each host's process began.
     started: BTreeMap<HostId, Millis>,
+    /// The beginning and the end of each time for which the network held back what a member sent.
+    held: Vec<(Millis, Millis)>,
     /// When a broker that is the coordinator no more, and does not know that, has heard last of a host.
     misled: BTreeMap<HostId, Millis>,
     figures: Figures,
@@ -194,6 +196,11 @@ impl Checks {
     /// A host's process begins.
     pub(crate) fn started(&self, host: HostId, now: Millis) {
         self.known().started.insert(host, now);
+    }
+
+    /// The network holds back what a member sends.
+    pub(crate) fn held(&self, now: Millis, during: Millis) {
+        self.known().held.push((now, now + during));
     }
 
     /// A handler's call begins.
@@ -313,6 +320,8 @@ impl Known {
     }
 
     fn look_at_commits(&mut self, broker: &Broker) {
+        self.held.retain(|(_, until)| self.now < until + OVERTAKEN);
+        let since = self.held.iter().map(|(since, _)| *since).min().unwrap_or(self.now);
         for index in 0..self.partitions.len() {
             let Some(committed) = self.committed(broker, index as i32) else { continue };
             let (now, dead, processed) = (self.now, &self.dead, &self.processed);
@@ -334,10 +343,10 @@ impl Known {
                 continue;
             }
             place.commits.push_back((now, committed));
-            while place.commits.get(1).is_some_and(|(at, _)| at + OVERTAKEN <= now) {
+            while place.commits.get(1).is_some_and(|(at, _)| at + OVERTAKEN <= since) {
                 place.commits.pop_front();
             }
-            let settled = place.commits.front().filter(|(at, _)| at + OVERTAKEN <= now);
+            let settled = place.commits.front().filter(|(at, _)| at + OVERTAKEN <= since);
             let settled = settled.map_or(0, |(_, committed)| *committed);
             if committed < settled {
                 let what = format!("partition {index}: {settled} was committed long ago, now {committed}");

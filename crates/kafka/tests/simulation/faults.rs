@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Reset { host: HostId },
     /// What one host sends does not reach the other.
     Half { from: HostId, to: HostId, during: Millis },
+    /// What a member sends does not reach the broker that coordinates then.
+    Unheard { host: HostId, during: Millis },
     /// A host reaches none of the brokers, and none reaches it. A broker is cut off from the cluster's metadata, too.
     Partition { host: HostId, during: Millis },
     /// A broker is cut off from the others and from the cluster's metadata, and not from clients: it goes on as it knows.
@@ -76,6 +78,7 @@ impl Fault {
         match self {
             Self::Slow { during, .. }
             | Self::Half { during, .. }
+            | Self::Unheard { during, .. }
             | Self::Partition { during, .. }
             | Self::Stale { during, .. }
             | Self::BrokerCrash { during, .. }
@@ -142,6 +145,7 @@ pub(crate) fn schedule(seed: u64, from: Millis, until: Millis) -> Vec<Planned> {
         }
     }
     add_recreations(seed, from, until, &mut planned);
+    add_slower_links(seed, from, until, &mut planned);
     planned.sort_by_key(|planned| planned.at);
     planned
 }
@@ -159,6 +163,25 @@ fn add_recreations(seed: u64, from: Millis, until: Millis, planned: &mut Vec<Pla
         let at = random.between(from..=until - (until - from) / 4);
         let fault = if random.percent(60) { Fault::Recreate } else { Fault::Delete };
         planned.push(Planned { at, fault });
+    }
+}
+
+/// In a fifth of the runs the link of a member gets slower, some times, and then its coordinator hears nothing of it for longer
+/// than a session. The last heartbeats are answered late, and other brokers still send records. So a lease that runs from
+/// the answer outlasts the coordinator's patience.
+fn add_slower_links(seed: u64, from: Millis, until: Millis, planned: &mut Vec<Planned>) {
+    let mut random = Random::named(seed, "slower links");
+    if random.below(5) > 0 {
+        return;
+    }
+    for _ in 0..random.between(4..=8) {
+        let host = MEMBERS.start + random.below(MEMBERS.len());
+        let slower = random.between(4_000..=12_000);
+        let broken = random.between(15_000..=30_000);
+        let at = random.between(from..=until - slower - broken);
+        let longer = random.between(2_000..=4_000);
+        planned.push(Planned { at, fault: Fault::Slow { host, longer, during: slower } });
+        planned.push(Planned { at: at + slower, fault: Fault::Unheard { host, during: broken } });
     }
 }
 

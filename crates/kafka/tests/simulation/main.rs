@@ -37,9 +37,22 @@ use anyhow::{Context as _, Result, bail};
 
 use run::Length;
 
-/// Seeds that the test runs each time. One that finds something is added, so that it is not found again. In 11 the topic is made
-/// again.
-const SEEDS: &[u64] = &[1, 2, 3, 11, 100_000, 910_128, 131_789_703_915, 769_260_828_058];
+/// Seeds that the test runs each time. One that finds something is added, so that it is not found again. In 11 the
+/// topic is made again, in 7 links get slower and break.
+const SEEDS: &[u64] = &[
+    1,
+    2,
+    3,
+    7,
+    11,
+    100_000,
+    910_128,
+    131_789_703_915,
+    769_260_828_058,
+    451_894_492_270,
+    451_894_495_196,
+    451_894_498_579,
+];
 
 /// Seeds that are run twice, to compare their traces. The groups of the first speak KIP-848's protocol, those of the second the
 /// classic one.

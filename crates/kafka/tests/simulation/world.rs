@@ -8,7 +8,7 @@ use std::ops::{Range, RangeInclusive};
 use highwater_kafka_broker::Fault as Disturbed;
 
 use crate::{
-    brokers::Brokers,
+    brokers::{Brokers, host_of},
     checks::{Checks, Figures, MOST_PARTITIONS, Violation},
     conditions::Conditions,
     faults::{Fault, Planned},
@@ -164,7 +164,12 @@ impl World {
         match fault {
             Fault::Slow { host, longer, during } => self.network.slow_down(host, longer, during),
             Fault::Reset { host } => self.network.reset(host),
-            Fault::Half { from, to, during } => self.network.hold(from, to, during),
+            Fault::Half { from, to, during } => self.hold(from, to, during),
+            Fault::Unheard { host, during } => {
+                if let Some(coordinator) = self.brokers.cluster().coordinator() {
+                    self.hold(host, host_of(coordinator), during);
+                }
+            }
             Fault::Partition { host, during } => {
                 self.separate(host, 0..=PRODUCER, during);
                 if BROKERS.contains(&host) {
@@ -225,8 +230,16 @@ impl World {
     /// Neither a host nor any of the others hears of the other.
     fn separate(&self, host: HostId, others: RangeInclusive<HostId>, during: Millis) {
         for other in others.filter(|other| *other != host) {
-            self.network.hold(host, other, during);
-            self.network.hold(other, host, during);
+            self.hold(host, other, during);
+            self.hold(other, host, during);
+        }
+    }
+
+    /// What one host sends to the other arrives only after that time.
+    fn hold(&self, from: HostId, to: HostId, during: Millis) {
+        self.network.hold(from, to, during);
+        if MEMBERS.contains(&from) {
+            self.checks.held(self.now, during);
         }
     }
 
