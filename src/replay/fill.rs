@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use highwater_kafka::{
-    Backoff, DecodingHandler, FetchPosition, LeaderEpochs, LogState, ReadError, RecordHandler, StartFrom,
+    Backoff, DecodingHandler, FetchPosition, LogState, ReadError, RecordHandler, StartFrom,
 };
 use highwater_web::shutdown::Shutdown;
 
@@ -149,6 +149,11 @@ impl Filler<'_> {
         let mut backoff = Backoff::new();
         let mut last = (self.read(), Instant::now());
         while let Err(error) = self.fill_partition(partition, goal).await {
+            if matches!(error.downcast_ref(), Some(ReadError::Truncated(_))) {
+                return Err(
+                    error.context(format!("partition {partition}: drop the schema, and fill it anew"))
+                );
+            }
             if self.read() > last.0 {
                 (backoff, last) = (Backoff::new(), (self.read(), Instant::now()));
             } else if last.1.elapsed() > PATIENCE {
@@ -170,18 +175,8 @@ impl Filler<'_> {
                 range.start.into()
             }
         };
-        let mut epochs = LeaderEpochs::before(position);
         while position.offset < goal {
-            let mut fetched = match reader.read(position).await {
-                // The log has lost the records that were read.
-                Err(ReadError::Truncated(end)) => {
-                    position = end.map_or(range.start.into(), |end| epochs.common_end(end));
-                    epochs = LeaderEpochs::before(position);
-                    self.handler.reset_to(partition, position).await?;
-                    continue;
-                }
-                read => read?,
-            };
+            let mut fetched = reader.read(position).await?;
             if fetched.next == position.offset && fetched.end <= position.offset {
                 break; // the log has become shorter
             }
@@ -195,7 +190,6 @@ impl Filler<'_> {
                         .and_then(|last| last.leader_epoch),
                 },
             };
-            epochs.extend(&fetched.epochs);
             // Malformed records went to the dead letters when they were processed.
             self.handler.restore(&fetched.records).await?;
             self.handler.completed(partition, next).await?;

@@ -1,6 +1,8 @@
 //! A database that is filled from the topic: another one, or beside erasures and positions that are set back.
 
+use serde_json::json;
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::{
     erasing,
@@ -9,7 +11,7 @@ use super::{
     service::{ready, settings, sorted},
     stores::Stores,
 };
-use crate::support::{TestApp, TestCluster, eventually, switch};
+use crate::support::{Batch, TestApp, TestCluster, eventually, switch};
 
 /// The ids that a listing has from there on.
 async fn listed_from(app: &TestApp, mut next: Option<String>) -> Vec<String> {
@@ -64,30 +66,101 @@ async fn another_database_is_filled_and_an_instance_on_it_goes_on_with_each_even
     app.stop().await;
 }
 
+/// A schema that serves, and another one that is filled from the same topic.
+struct Refill {
+    stores: Stores,
+    cluster: TestCluster,
+    database: Client,
+    url: String,
+    schema: String,
+}
+
+type Replayed = anyhow::Result<(bool, String)>;
+
+impl Refill {
+    /// `None` where there is no server.
+    async fn of(cluster: impl Future<Output = TestCluster>) -> Option<Self> {
+        let stores = Stores::in_postgres()?;
+        let (config, database) = stores.database().await?;
+        let (cluster, url) = (cluster.await, switch("TEST_POSTGRES_URL")?);
+        Some(Self { stores, cluster, database, url, schema: config.schema })
+    }
+
+    fn settings(&self) -> Vec<(&str, &str)> {
+        settings(&self.url, &self.schema)
+    }
+
+    fn filled(&self) -> String {
+        format!("{}_new", self.schema)
+    }
+
+    async fn fill(&self, more: &[&str]) -> Replayed {
+        replay(&self.cluster, &self.settings(), &[&["--into", &self.filled()], more].concat()).await
+    }
+
+    async fn rewind(&self) -> Replayed {
+        replay(&self.cluster, &self.settings(), &["--from", "earliest"]).await
+    }
+
+    async fn drop_filled(&self) {
+        self.database.batch_execute(&format!("DROP SCHEMA {} CASCADE", self.filled())).await.unwrap();
+    }
+
+    async fn clean_up(self) {
+        self.drop_filled().await;
+        self.stores.clean_up().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_is_begun_anew_once_the_log_that_it_read_has_another_history() {
+    let Some(refill) = Refill::of(TestCluster::embedded()).await else { return };
+    let cluster = &refill.cluster;
+    cluster.create_topic(1, &[]).await;
+    let app = ready(cluster, &refill.settings()).await;
+    posted(&app, 10).await;
+    refill.fill(&[]).await.unwrap();
+    posted(&app, 5).await;
+    app.stop().await;
+    cluster.broker().truncate(&cluster.topic, 0, 3);
+    for _ in 0..12 {
+        let event = json!({"eventId": Uuid::new_v4(), "userId": "eve", "eventType": "LOGIN"}).to_string();
+        cluster.produce(0, Batch::of(&[event]).encode()).await;
+    }
+    let refused = |error: anyhow::Error, because: &str| {
+        let said = format!("{error:#}");
+        assert!(said.contains(because) && said.contains("fill it anew"), "{said}");
+    };
+    refused(refill.fill(&[]).await.unwrap_err(), "truncated");
+    // The serving schema follows its log.
+    let app = ready(cluster, &refill.settings()).await;
+    cluster.until_committed_to_the_end().await;
+    refused(refill.fill(&[]).await.unwrap_err(), "set back");
+    app.stop().await;
+    refill.clean_up().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_is_refused_once_a_position_was_set_back_since_the_fill_began() {
-    let Some(stores) = Stores::in_postgres() else { return };
-    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
-    let (config, database) = stores.database().await.unwrap();
-    let (settings, filled) = (settings(&url, &config.schema), format!("{}_new", config.schema));
+    let Some(refill) = Refill::of(TestCluster::start()).await else { return };
+    let (cluster, database) = (&refill.cluster, &refill.database);
     cluster.create_topic(1, &[]).await;
-    let app = ready(&cluster, &settings).await;
+    let app = ready(cluster, &refill.settings()).await;
     let mut ids = posted(&app, 10).await;
-    replay(&cluster, &settings, &["--into", &filled]).await.unwrap();
-    replay(&cluster, &settings, &["--from", "earliest"]).await.unwrap();
-    until_processed(&database, &cluster).await;
+    refill.fill(&[]).await.unwrap();
+    refill.rewind().await.unwrap();
+    until_processed(database, cluster).await;
     ids.extend(posted(&app, 3).await);
     let (listed, next) = page(&app, "/events/processed?limit=12").await;
     assert_eq!(listed, ids[..12]);
-    for swap in [vec![], vec!["--swap"]] {
-        let args = [vec!["--into", &filled], swap].concat();
-        let refused = format!("{:#}", replay(&cluster, &settings, &args).await.unwrap_err());
+    for swap in [&[][..], &["--swap"]] {
+        let refused = format!("{:#}", refill.fill(swap).await.unwrap_err());
         assert!(refused.contains("set back") && refused.contains("fill it anew"), "{refused}");
     }
     assert_eq!(sorted(app.processed().await), sorted(ids.clone()));
-    database.batch_execute(&format!("DROP SCHEMA {filled} CASCADE")).await.unwrap();
+    refill.drop_filled().await;
     ids.extend(posted(&app, 2).await);
-    let (is_done, said) = replay(&cluster, &settings, &["--into", &filled, "--swap"]).await.unwrap();
+    let (is_done, said) = refill.fill(&["--swap"]).await.unwrap();
     assert!(is_done, "{said}");
     assert_eq!(
         listed_from(&app, next).await,
@@ -95,17 +168,14 @@ async fn a_swap_is_refused_once_a_position_was_set_back_since_the_fill_began() {
         "a cursor from after it leads to what came later, each once"
     );
     app.stop().await;
-    database.batch_execute(&format!("DROP SCHEMA {filled} CASCADE")).await.unwrap();
-    stores.clean_up().await;
+    refill.clean_up().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_a_rewind_nor_a_swap_brings_an_erased_event_back() {
-    let Some(stores) = Stores::in_postgres() else { return };
-    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
-    let (config, database) = stores.database().await.unwrap();
-    let (settings, filled) = (settings(&url, &config.schema), format!("{}_new", config.schema));
-    let app = erasing::start(&stores, &cluster, &[]).await;
+    let Some(refill) = Refill::of(TestCluster::start()).await else { return };
+    let (cluster, database) = (&refill.cluster, &refill.database);
+    let app = erasing::start(&refill.stores, cluster, &[]).await;
     let mut of = [Vec::new(), Vec::new(), Vec::new()];
     for (ids, user) in of.iter_mut().zip(["ada", "eve", "kim"]) {
         for _ in 0..5 {
@@ -113,22 +183,22 @@ async fn neither_a_rewind_nor_a_swap_brings_an_erased_event_back() {
         }
     }
     let [of_ada, of_eve, of_kim] = of;
-    until_processed(&database, &cluster).await;
+    until_processed(database, cluster).await;
     let first = erasing::ask_to_erase(&app, "ada").await;
     erasing::until_erased(&[&app], &first).await;
     let mut kept = of_kim;
     kept.push(app.generate("ada").await.id);
     let with_eve = sorted([kept.clone(), of_eve].concat());
 
-    replay(&cluster, &settings, &["--from", "earliest"]).await.unwrap();
-    until_processed(&database, &cluster).await;
+    refill.rewind().await.unwrap();
+    until_processed(database, cluster).await;
     assert_eq!(sorted(app.processed().await), with_eve, "nothing came back with the rewind");
-    replay(&cluster, &settings, &["--into", &filled]).await.unwrap();
-    assert_eq!(rows(&database, &filled).await, with_eve, "nor is it in what was filled");
+    refill.fill(&[]).await.unwrap();
+    assert_eq!(rows(database, &refill.filled()).await, with_eve, "nor is it in what was filled");
     // This one comes between the fill and the swap.
     let second = erasing::ask_to_erase(&app, "eve").await;
     erasing::until_erased(&[&app], &second).await;
-    let (is_done, said) = replay(&cluster, &settings, &["--into", &filled, "--swap"]).await.unwrap();
+    let (is_done, said) = refill.fill(&["--swap"]).await.unwrap();
     assert!(is_done, "{said}");
     assert_eq!(sorted(app.processed().await), sorted(kept.clone()));
     for erasure in [&first, &second] {
@@ -137,10 +207,9 @@ async fn neither_a_rewind_nor_a_swap_brings_an_erased_event_back() {
     // The ids are known there, and a further rewind changes nothing.
     let again = serde_json::json!({"userId": "ada", "eventType": "LOGIN", "eventId": of_ada[0]});
     app.generate_from(&again).await;
-    replay(&cluster, &settings, &["--from", "earliest"]).await.unwrap();
-    until_processed(&database, &cluster).await;
+    refill.rewind().await.unwrap();
+    until_processed(database, cluster).await;
     assert_eq!(sorted(app.processed().await), sorted(kept));
     app.stop().await;
-    database.batch_execute(&format!("DROP SCHEMA {filled} CASCADE")).await.unwrap();
-    stores.clean_up().await;
+    refill.clean_up().await;
 }
