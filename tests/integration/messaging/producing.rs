@@ -54,13 +54,12 @@ async fn no_acknowledgement_waits_for_a_delayed_ack() {
     producer.publish(message("warm", "up")).await.unwrap();
     for size in [1, 100, 4_000, 8_000, 9_000, 16_000, 33_000, 65_000, 200_000, 900_000] {
         // A stalled batch takes 40 ms each time; a busy machine is slow now and then.
-        let mut best = Duration::MAX;
-        for _ in 0..5 {
+        eventually(&format!("{size} bytes are acknowledged at once"), async || {
             let began = Instant::now();
             producer.publish(message("warm", vec![b'x'; size])).await.unwrap();
-            best = best.min(began.elapsed());
-        }
-        assert!(best < Duration::from_millis(35), "{size} bytes took {best:?} at best");
+            (began.elapsed() < Duration::from_millis(35)).then_some(())
+        })
+        .await;
     }
 }
 
@@ -183,23 +182,25 @@ async fn batches_of_many_callers_fill_and_few_callers_wait_for_nobody() {
     assert_eq!(producer.metrics().batches, batches + 50);
     assert!(best < Duration::from_millis(4), "{best:?} at best");
 
-    // Four hundred callers, each with its next record as soon as the last is acknowledged.
-    let batches = producer.metrics().batches;
-    let callers = (0..400).map(|caller| {
-        let producer = Arc::clone(&producer);
-        tokio::spawn(async move {
-            for number in 0..20 {
-                producer.publish(message("k", format!("{caller} {number}"))).await.unwrap();
-                for _ in 0..caller % 40 {
-                    tokio::task::yield_now().await;
+    // Four hundred callers, each with its next record as soon as the last is acknowledged. They need 23 to 47 batches on an
+    // idle machine, and 113 to 214 if none waits to fill; where its threads wait for a core, callers come late.
+    eventually("batches of many callers fill", async || {
+        let batches = producer.metrics().batches;
+        let callers = (0..400).map(|caller| {
+            let producer = Arc::clone(&producer);
+            tokio::spawn(async move {
+                for number in 0..20 {
+                    producer.publish(message("k", format!("{caller} {number}"))).await.unwrap();
+                    for _ in 0..caller % 40 {
+                        tokio::task::yield_now().await;
+                    }
                 }
-            }
-        })
-    });
-    join_all(callers).await.into_iter().for_each(|caller| caller.unwrap());
-    let batches = producer.metrics().batches - batches;
-    // Some 45 on an idle machine; where its threads wait for a core, callers come late.
-    assert!(batches <= 130, "{batches} batches for 8000 records");
+            })
+        });
+        join_all(callers).await.into_iter().for_each(|caller| caller.unwrap());
+        (producer.metrics().batches - batches <= 60).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

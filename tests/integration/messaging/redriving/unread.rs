@@ -1,6 +1,6 @@
 //! Dead letters that a redrive cannot read.
 
-use highwater_kafka::dead_letter::RedriveSelection;
+use highwater_kafka::dead_letter::{DlqPosition, RedriveSelection};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
@@ -35,10 +35,14 @@ async fn a_redrive_passes_over_no_dead_letters_of_another_history_below_what_was
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     let dlq = DlqClient::of(&client, &cluster);
-    let partition = send_to_dlq(&client, &cluster, 0..6).await[0].partition;
+    let read = send_to_dlq(&client, &cluster, 0..6).await;
+    let partition = read[0].partition;
+    let newest =
+        |letters: &[DlqPosition]| letters.iter().filter(|at| at.partition == partition).max().copied();
     assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(6));
     cluster.broker().truncate(&format!("{}.dlq", cluster.topic), partition, 1);
-    send_to_dlq(&client, &cluster, 6..15).await;
+    let written = send_to_dlq(&client, &cluster, 6..24).await;
+    assert!(newest(&written) > newest(&read), "{written:?}");
     let report = dlq.redrive(&RedriveSelection::All).await;
     let stopped = report.stopped.unwrap();
     assert!(stopped.contains(&format!("partition {partition} of the dead letters ended at 1")), "{stopped}");

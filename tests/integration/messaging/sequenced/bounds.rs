@@ -1,10 +1,10 @@
 //! The bounds of what waits, and what cannot wait.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use highwater_kafka::{
     Consumer, DlqPublisher, RecordHandler, TopicConfig,
-    dead_letter::{SequenceBounds, SequencedHandler},
+    dead_letter::{SequenceBounds, SequencedHandler, WaitingCounts},
 };
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
@@ -20,40 +20,64 @@ async fn stalled(client: &Client) -> String {
     .await
 }
 
-/// Dead letters that an unclean election has lost, after which the topic was written past its reader, hold no key up.
-async fn cut_and_written_past_its_reader(is_read_back: bool) {
-    let cluster = TestCluster::embedded().await;
-    let client = cluster.client();
-    let fake = Arc::<FakeHandler>::default();
-    let (consumer, counts) = start(&client, &cluster, &fake, SequenceBounds::default());
-    publish(&client, &[("one", "bad 1")]).await;
-    let head = position(&waiting(&operator(&client, &cluster), 1).await);
-    eventually("it waits", async || (counts.total().letters == 1).then_some(())).await;
-    if is_read_back {
+/// A key that waits behind the first record of a topic of its own, and the member that knows of it.
+struct OneWaits {
+    cluster: TestCluster,
+    client: Client,
+    fake: Arc<FakeHandler>,
+    consumer: Consumer,
+    counts: WaitingCounts,
+}
+
+impl OneWaits {
+    /// With `is_read_back` the member has read the dead letter. Without it, the member cannot read.
+    async fn start(is_read_back: bool) -> Self {
+        let cluster = TestCluster::embedded().await;
+        let client = cluster.client();
+        let fake = Arc::<FakeHandler>::default();
+        let (consumer, counts) = start(&client, &cluster, &fake, SequenceBounds::default());
+        fake.is_away.store(!is_read_back, Ordering::Relaxed);
+        publish(&client, &[("one", "bad 1")]).await;
         let faults = cluster.broker().faults();
+        if !is_read_back {
+            stalled(&client).await;
+            faults.always(ApiKey::Fetch, Fault::Refuse(ResponseError::NotLeaderOrFollower));
+            fake.is_away.store(false, Ordering::Relaxed);
+        }
+        eventually("it waits", async || (counts.total().letters == 1).then_some(())).await;
         let asked = faults.count(ApiKey::Fetch);
-        eventually("turns were taken", async || (faults.count(ApiKey::Fetch) > asked + 30).then_some(()))
-            .await;
+        let fetches = if is_read_back { 30 } else { 3 };
+        eventually("it reads", async || (faults.count(ApiKey::Fetch) > asked + fetches).then_some(())).await;
+        Self { cluster, client, fake, consumer, counts }
     }
-    let topic = format!("{}.dlq", cluster.topic);
-    cluster.broker().truncate(&topic, head.partition, head.offset);
-    for value in ["a", "b", "c"] {
-        cluster.broker().append_raw(&topic, head.partition, Batch::of(&[value]).encode()).unwrap();
+
+    /// An unclean election loses the dead letter, and the topic is written past its reader.
+    async fn lose(self) {
+        let topic = format!("{}.dlq", self.cluster.topic);
+        let broker = self.cluster.broker();
+        let partition = highwater_kafka::partition_for_key(b"one", 3);
+        assert_eq!(broker.end_offset(&topic, partition), 1);
+        broker.truncate(&topic, partition, 0);
+        for value in ["a", "b", "c"] {
+            broker.append_raw(&topic, partition, Batch::of(&[value]).encode()).unwrap();
+        }
+        broker.faults().clear();
+        let waiting = || self.counts.total().letters;
+        eventually("its key waits no more", async || (waiting() == 0).then_some(())).await;
+        publish(&self.client, &[("one", "2")]).await;
+        until_processed(&self.fake, "one", &["2"]).await;
+        self.consumer.stop().await;
     }
-    eventually("its key waits no more", async || (counts.total().letters == 0).then_some(())).await;
-    publish(&client, &[("one", "2")]).await;
-    until_processed(&fake, "one", &["2"]).await;
-    consumer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_is_lost_before_it_was_read_back_holds_no_key_up() {
-    cut_and_written_past_its_reader(false).await;
+    OneWaits::start(false).await.lose().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_is_lost_after_it_was_read_back_holds_no_key_up() {
-    cut_and_written_past_its_reader(true).await;
+    OneWaits::start(true).await.lose().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
