@@ -11,6 +11,7 @@
 #                                                                       has seen before
 #   KAFKA_BROKERS=127.0.0.1:9092 scripts/bench-cost.sh traces BINARY    without a collector, without one and with a traceparent in
 #                                                                       each request and record, and with one per cent recorded
+#   KAFKA_BROKERS=127.0.0.1:9092 scripts/bench-cost.sh idempotence BINARY  a producer without an id, and an idempotent one
 #
 # 64 connections are kept. Further variables: PROCESSES (6) of each, TURNS (10) of each process, RATE (6400 POSTs a second), PORT
 # (18200), of five ports in a row. Needs h2load (nghttp2-client), openssl, curl, python3.
@@ -19,15 +20,17 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 case $1 in
   auth) names=(none ignored api-key jwt) ;;
   traces) names=(none traceparent share) ;;
-  *) sed -n '2,16p' "$0" >&2 && exit 2 ;;
+  idempotence) names=(none idempotence) ;;
+  *) sed -n '2,17p' "$0" >&2 && exit 2 ;;
 esac
 binary=$(realpath "$2")
 PROCESSES=${PROCESSES:-6} TURNS=${TURNS:-10} rate=${RATE:-6400} first_port=${PORT:-18200}
 work=$(mktemp -d)
 collector=""
+usual=() # settings of all services, unless their own say otherwise
 declare -A pids ports before
 declare -A texts=([none]=none [ignored]="without \`AUTH\`, the token sent all the same" [api-key]="\`AUTH=api-key\`" [jwt]="\`AUTH=jwt\`"
-  [traceparent]="a \`traceparent\`, no collector" [share]="1 % recorded")
+  [traceparent]="a \`traceparent\`, no collector" [share]="1 % recorded" [idempotence]="\`ENABLE_IDEMPOTENCE=yes\`")
 stop() {
   for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null || true; done
   for name in "${!pids[@]}"; do wait "${pids[$name]}" || true; done
@@ -41,8 +44,11 @@ ended() {
 trap ended EXIT
 cd "$work"
 
-if [ "${names[1]}" = ignored ]; then
+if [ "$1" = auth ]; then
   mapfile -t settings < <("$root/scripts/credentials.sh" "$binary" "$work")
+elif [ "$1" = idempotence ]; then
+  usual=(ENABLE_IDEMPOTENCE=no)
+  texts[none]="\`ENABLE_IDEMPOTENCE=no\`"
 else
   # A collector that takes everything.
   python3 -c '
@@ -86,6 +92,7 @@ start() {
     ports[$name]=$port
     case $name in
       none | ignored | traceparent) extra=() ;;
+      idempotence) extra=(ENABLE_IDEMPOTENCE=yes) ;;
       api-key) extra=(AUTH=api-key "${settings[0]}") ;;
       jwt) extra=(AUTH=jwt "${settings[@]:1}") ;;
       share)
@@ -94,7 +101,7 @@ start() {
         ;;
     esac
     env -i KAFKA_BROKERS="$KAFKA_BROKERS" HOST=127.0.0.1 PORT="$port" RUST_LOG=warn KAFKA_TOPIC="bench-cost-$name-$$-$1" \
-      KAFKA_GROUP_ID="bench-cost-$name-$$-$1" STORE_MAX_EVENTS=100000 "${extra[@]}" "$binary" >"$name.log" 2>&1 &
+      KAFKA_GROUP_ID="bench-cost-$name-$$-$1" STORE_MAX_EVENTS=100000 "${usual[@]}" "${extra[@]}" "$binary" >"$name.log" 2>&1 &
     pids[$name]=$!
     port=$((port + 1))
   done

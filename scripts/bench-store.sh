@@ -42,7 +42,7 @@ work=$(mktemp -d)
 pid="" answers="" asks=""
 
 say() { echo "bench-store.sh: $*" >&2; }
-kafka() { "$root/scripts/kafka.sh" "$@"; }
+kafka() { KAFKA_JVM="" "$root/scripts/kafka.sh" "$@"; }
 postgres() { "$root/scripts/postgres.sh" "$@"; }
 sql() { postgres psql "$PORT" -At -c "$1"; }
 now() { echo "${EPOCHREALTIME/[.,]/}"; } # microseconds

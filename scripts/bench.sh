@@ -45,7 +45,7 @@ ulimit -n "$(ulimit -Hn)"
 exec {quiet}<> <(:) # never says anything: a wait without a process
 
 say() { echo "bench.sh: $*" >&2; }
-kafka() { "$root/scripts/kafka.sh" "$@"; }
+kafka() { KAFKA_JVM="" "$root/scripts/kafka.sh" "$@"; }
 topics() { kafka tool "$first_broker" topics "$@" >>"$work/topics.log" 2>&1; }
 now() { echo "${EPOCHREALTIME/[.,]/}"; } # microseconds
 pause() { read -rt "$1" -u "$quiet" _ || true; }
