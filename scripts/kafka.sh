@@ -33,6 +33,8 @@
 # Needs Java (17 for Kafka 4) and Maven; where apt-get is there and they are not, it installs them.
 #   HIGHWATER_KAFKA_HOME   where jars, data and logs are (~/.cache/highwater-kafka)
 #   KAFKA_HEAP             the heap of each broker (512m)
+#   KAFKA_JVM              options of each JVM. Unset, it compiles quickly rather than well (-XX:TieredStopAtLevel=1): in a
+#                          run of minutes, three brokers take half the CPU time. Benchmarks set it to nothing
 #   KAFKA_SETTINGS         more broker settings, as `name=value name=value`
 #   KAFKA_SECURITY         set, each broker listens on more ports: SSL on its own and 10, SASL_PLAINTEXT
 #                          on 20, SASL_SSL on 30, and on 40 SSL that asks clients for a certificate. The
@@ -91,7 +93,8 @@ XML
 jvm() {
   local version=$1 heap=$2
   shift 2
-  exec java "-Xmx$heap" -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+  # shellcheck disable=SC2086 # options are words
+  exec java "-Xmx$heap" ${KAFKA_JVM--XX:TieredStopAtLevel=1} -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS" \
     -cp "$home/jars/$version/*" "$@"
 }
