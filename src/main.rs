@@ -1,6 +1,8 @@
 //! The program: it runs the service that the command line names, and ends with its exit code.
 
 mod allocator;
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+mod memcpy;
 
 use std::{io, net::SocketAddr, process::ExitCode, thread, time::Duration};
 

@@ -13,6 +13,8 @@ mod eventlog;
 mod exporting;
 mod journal;
 mod logging;
+#[cfg(target_arch = "x86_64")]
+mod memcpy;
 mod messaging;
 mod monitoring;
 mod openapi;

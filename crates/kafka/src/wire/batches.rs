@@ -49,15 +49,19 @@ pub fn decode_batches(
     };
     let (mut read, mut next, is_empty) = (Vec::new(), from, log.is_empty());
     loop {
-        match decoding.split_from(&mut log, next) {
-            Ok(Some((after, mut records))) => {
-                records.retain(|record| record.offset >= next);
-                read.append(&mut records);
+        let before = read.len();
+        match decoding.split_from(&mut log, next, &mut read) {
+            Ok(Some(after)) => {
+                let below = read[before..].partition_point(|record: &Record| record.offset < next);
+                read.drain(before..before + below);
                 next = after;
             }
             Ok(None) => break,
             // The batches before it are good. The next fetch begins here.
-            Err(_) if next > from => break,
+            Err(_) if next > from => {
+                read.truncate(before);
+                break;
+            }
             Err(reason) => return Err(malformed(reason)),
         }
     }
@@ -79,16 +83,22 @@ struct Decoding {
 }
 
 impl Decoding {
-    /// Takes the first batch. Returns the offset to read on from after it, and its records. `None` at the end, or if the
-    /// rest is cut short.
-    fn split_from(&mut self, log: &mut Bytes, next: i64) -> Result<Option<(i64, Vec<Record>)>, String> {
+    /// Takes the first batch, and appends its records to `read`, also those before an error. Returns the offset to read on
+    /// from after it; `None` at the end, or if the rest is cut short.
+    fn split_from(
+        &mut self,
+        log: &mut Bytes,
+        next: i64,
+        read: &mut Vec<Record>,
+    ) -> Result<Option<i64>, String> {
         if matches!(BatchHead::magic(log), Some(0 | 1)) {
             let set = message_set::split_from(log, self.partition, &mut self.budget);
             let set =
                 set.map_err(|reason| format!("what is after offset {next} cannot be decoded: {reason:#}"))?;
             return Ok(set.map(|set| {
                 self.epochs.push(next, None);
-                ((set.last_offset + 1).max(next), set.records)
+                read.extend(set.records);
+                (set.last_offset + 1).max(next)
             }));
         }
         let Some((head, batch)) = BatchHead::split_from(log)? else { return Ok(None) };
@@ -97,37 +107,37 @@ impl Decoding {
             self.aborting.insert(transaction.producer_id.0);
         }
         if last_offset < next {
-            return Ok(Some((next, Vec::new())));
+            return Ok(Some(next));
         }
-        let decoded = committed_records(self.partition, &head, batch, &mut self.aborting, &mut self.budget);
-        let records = decoded.map_err(|reason| {
+        self.read_committed(&head, batch, read).map_err(|reason| {
             format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
         })?;
         self.starts_at.get_or_insert(head.base_offset);
         self.epochs.push(next, head.leader_epoch());
-        Ok(Some((last_offset + 1, records)))
+        Ok(Some(last_offset + 1))
     }
-}
 
-/// The records of a batch, unless they are of an aborted transaction. A marker ends its transaction.
-fn committed_records(
-    partition: i32,
-    head: &BatchHead,
-    batch: Bytes,
-    aborting: &mut HashSet<i64>,
-    budget: &mut MemoryBudget,
-) -> anyhow::Result<Vec<Record>> {
-    if head.is_control() {
-        let markers = records::decode(partition, head, batch, budget)?;
-        if is_abort(&markers)? {
-            aborting.remove(&head.producer_id);
+    /// Appends the records of a batch, unless they are of an aborted transaction. A marker ends its transaction.
+    fn read_committed(
+        &mut self,
+        head: &BatchHead,
+        batch: Bytes,
+        read: &mut Vec<Record>,
+    ) -> anyhow::Result<()> {
+        let Self { partition, aborting, budget, .. } = self;
+        if head.is_control() {
+            let mut markers = Vec::new();
+            records::decode(*partition, head, batch, budget, &mut markers)?;
+            if is_abort(&markers)? {
+                aborting.remove(&head.producer_id);
+            }
+            return Ok(());
         }
-        return Ok(Vec::new());
+        if head.is_transactional() && aborting.contains(&head.producer_id) {
+            return Ok(());
+        }
+        records::decode(*partition, head, batch, budget, read)
     }
-    if head.is_transactional() && aborting.contains(&head.producer_id) {
-        return Ok(Vec::new());
-    }
-    records::decode(partition, head, batch, budget)
 }
 
 /// A marker's key is its version and its type; type 0 is ABORT (`ControlRecordType` in Java). Compaction leaves

@@ -15,34 +15,36 @@ use crate::{Headers, Record, message::timestamp};
 /// The fewest bytes of a record: one for each of its fields.
 const LEAST: usize = 7;
 
-/// Decodes the records of a batch.
+/// Appends the records of a batch to `records`, also those before an error.
 pub(super) fn decode(
     partition: i32,
     head: &BatchHead,
     mut batch: Bytes,
     budget: &mut MemoryBudget,
-) -> anyhow::Result<Vec<Record>> {
+    records: &mut Vec<Record>,
+) -> anyhow::Result<()> {
     if head.records == 0 {
-        return Ok(Vec::new()); // as compaction leaves it
+        return Ok(()); // as compaction leaves it
     }
     batch.advance(BatchHead::SIZE);
     let batch = unpack(head.codec(), batch, budget)?;
     let mut rest = &*batch;
     ensure!(head.records <= rest.len() / LEAST, "it promises {} records", head.records);
     budget.take(head.records * size_of::<Record>())?;
-    let mut records = Vec::with_capacity(head.records);
+    records.reserve(head.records);
+    let mut least = head.base_offset;
     for _ in 0..head.records {
         let body = take_bytes(&mut rest)?.context("a record without a length")?;
         let record = record(partition, head, &batch, body, budget)?;
         // Otherwise the watermark would count records that are not done.
-        let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
         ensure!(
             (least..=head.last_offset()).contains(&record.offset),
             "its records are not in the order of their offsets, as Kafka writes them"
         );
+        least = record.offset + 1;
         records.push(record);
     }
-    Ok(records)
+    Ok(())
 }
 
 fn record(
