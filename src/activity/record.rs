@@ -51,7 +51,8 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<ActivityEvent, Malformed>
     if value.starts_with(registry::AVRO_FILE) {
         return Err(malformed("begins as an Avro object container file: only JSON is read"));
     }
-    let text = std::str::from_utf8(value).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
+    let text =
+        simdutf8::compat::from_utf8(value).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
     if nests_deeper(value, MAX_DEPTH) {
         return Err(malformed(format!("nests deeper than {MAX_DEPTH} levels")));
     }

@@ -3,10 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
-use highwater_web::{
-    json::{is_compact, push_compact},
-    timestamp,
-};
+use highwater_web::json::{is_compact, push_compact};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -123,12 +120,11 @@ impl ActivityEvent {
     pub fn as_written(text: &str) -> Option<Self> {
         let event = Self::from_json(text.as_bytes())?;
         let is_plain = |names: &[u8]| names.iter().all(|byte| *byte >= b' ' && *byte != b'\\');
-        let id = event.id.hyphenated();
-        let timestamp = text.get(event.timestamp())?;
+        let is_lower_case = |id: &[u8]| !id.iter().any(u8::is_ascii_uppercase);
         let payload = text.get(event.timestamp().end + PAYLOAD_FIELD.len()..text.len() - 1)?;
         let is_it = is_plain(event.user_and_type())
-            && text[ID_FIELD.len()..].starts_with(&*id.encode_lower(&mut Uuid::encode_buffer()))
-            && timestamp_text(timestamp::parse(timestamp).ok()?) == timestamp.as_bytes()
+            && is_lower_case(&event.json[ID_FIELD.len()..BEFORE_USER_ID - USER_FIELD.len()])
+            && is_timestamp(&event.json[event.timestamp()])
             && payload.starts_with('{')
             && serde_json::from_str::<IgnoredAny>(payload).is_ok()
             && is_compact(payload);
@@ -255,15 +251,34 @@ fn timestamp_text(timestamp: DateTime<Utc>) -> [u8; TIMESTAMP_LENGTH] {
     text
 }
 
+/// Whether it is the [`timestamp_text`] of any time.
+fn is_timestamp(text: &[u8]) -> bool {
+    let fits = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+    let is_below = |at: usize, end| number(text, at..at + 2) < end;
+    text.len() == TIMESTAMP_LENGTH
+        && text.iter().zip(b"0000-00-00T00:00:00.000Z").all(fits)
+        && date(text).is_some()
+        && is_below(11, 24)
+        && is_below(14, 60)
+        && is_below(17, 60)
+}
+
 /// The milliseconds since 1970 of a [`timestamp_text`].
 fn read_timestamp(text: &[u8]) -> i64 {
-    let number = |digits: Range<usize>| {
-        text[digits].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
-    };
+    let number = |digits| number(text, digits);
     // The constructor wrote a valid date.
-    let date = NaiveDate::from_ymd_opt(number(0..4) as i32, number(5..7), number(8..10)).unwrap_or_default();
+    let days = date(text).unwrap_or_default().to_epoch_days();
     let seconds = i64::from((number(11..13) * 60 + number(14..16)) * 60 + number(17..19));
-    (i64::from(date.to_epoch_days()) * 86_400 + seconds) * 1000 + i64::from(number(20..23))
+    (i64::from(days) * 86_400 + seconds) * 1000 + i64::from(number(20..23))
+}
+
+fn date(timestamp: &[u8]) -> Option<NaiveDate> {
+    let number = |digits| number(timestamp, digits);
+    NaiveDate::from_ymd_opt(number(0..4) as i32, number(5..7), number(8..10))
+}
+
+fn number(text: &[u8], digits: Range<usize>) -> u32 {
+    text[digits].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
 }
 
 /// Writes the last digits of a number.
