@@ -125,6 +125,11 @@ async fn is_ready(address: &str) {
     eventually(&what, async || (get(address, "/ready").await.0 == StatusCode::OK).then_some(())).await;
 }
 
+/// Time for a broker that has just started: its first handshakes take long, and each event has to be taken.
+fn patience() -> (&'static str, String) {
+    ("PRODUCE_TIMEOUT", "10s".to_owned())
+}
+
 /// Events are taken and read all the time until then, and nothing of Kafka fails.
 async fn assert_flows_until(program: &Program, done: impl Fn() -> bool) {
     let address = program.address().await;
@@ -165,6 +170,7 @@ async fn events_flow_with_tokens_that_are_renewed_before_they_end() {
     let server = TokenServer::start().await;
     let mut settings = secured.at(SASL_PLAINTEXT, "SASL_PLAINTEXT");
     settings.extend(server.settings("a/secret"));
+    settings.push(patience());
     let program = secured.program(&settings);
     let began = Instant::now();
     assert_flows_until(&program, || began.elapsed() > TOKEN * 3).await;
@@ -194,6 +200,7 @@ async fn sessions_that_end_are_renewed_without_a_failure() {
     let Some(secured) = Secured::start().await else { return };
     let mut settings = secured.tls(SASL_SSL);
     settings.extend(sasl("SCRAM-SHA-256", &secured.password()));
+    settings.push(patience());
     let program = secured.program(&settings);
     let began = Instant::now();
     // The brokers of scripts/kafka.sh end a session of this mechanism after 4 s.
